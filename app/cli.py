@@ -1,0 +1,78 @@
+"""The command line: one table of commands, each loaded only when it is called.
+
+Bodies live in one module per verb group. `--help` imports none of them; a test says so.
+Only this floor turns errors into exit codes: 0 done, 1 `--fail-on` met, 2 usage or internal
+error, 3 done with some pictures unreadable, 130 interrupted and resumable.
+"""
+
+import importlib
+import sys
+
+import click
+
+from counterproof import __version__
+from counterproof.errors import CounterproofError
+
+__all__ = ["main"]
+
+# name → where the command lives, and what `--help` says of it
+COMMANDS: dict[str, tuple[str, str]] = {
+    "scan": ("counterproof.app.scan:scan", "Look at pictures, folders or lists of them."),
+    "show": ("counterproof.app.show:show", "Show one picture in depth."),
+    "explain": ("counterproof.app.show:explain", "Say what a code or status means, and does not."),
+    "report": ("counterproof.app.report:report", "Write a report from a case."),
+    "case": ("counterproof.app.case:case", "Merge cases, or add a note to one."),
+    "trust": ("counterproof.app.trust:trust", "List, update or add to the trust lists."),
+    "doctor": ("counterproof.app.doctor:doctor", "Check this installation."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only to run it, and lists all without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one line per command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="counterproof")
+def cli() -> None:
+    """Where does a picture come from, did a machine make it, and what risk does it carry?
+
+    Nothing leaves this machine unless a flag says so. No answer proves that a picture is
+    what it seems: `counterproof explain STATUS` says what each does and does not mean.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with the documented code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as err:
+        sys.exit(err.exit_code)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(2)
+    except CounterproofError as err:
+        click.echo(f"error: {err}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has left: nothing to say, nobody to hear
+        sys.exit(0)

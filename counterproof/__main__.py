@@ -1,0 +1,5 @@
+"""`python -m counterproof`."""
+
+from counterproof.app.cli import main
+
+main()
