@@ -19,7 +19,10 @@ __all__ = ["main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("counterproof.app.scan:scan", "Look at pictures, folders or lists of them."),
     "show": ("counterproof.app.show:show", "Show one picture in depth."),
-    "explain": ("counterproof.app.show:explain", "Say what a code or status means, and does not."),
+    "explain": (
+        "counterproof.app.explain:explain",
+        "Say what a code or status means, and does not.",
+    ),
     "report": ("counterproof.app.report:report", "Write a report from a case."),
     "case": ("counterproof.app.case:case", "Merge cases, or add a note to one."),
     "trust": ("counterproof.app.trust:trust", "List, update or add to the trust lists."),

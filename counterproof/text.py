@@ -10,25 +10,28 @@ A catalogue has these tables, with the same keys in every language:
 `says`, `means`, `innocent` and `next` are sentences that stand alone; `does_not_mean` completes
 a heading ("Does not mean: that …"). None of them has placeholders, but for `{prefix}` in the
 entries `*.state`. What a finding says of *this* picture goes into `detailed`: the sentence
-`says` with `{placeholders}` named like keys of the finding's details. It is used when the
-finding has all of them, `says` otherwise, so an analyzer may leave any of them out.
+`says` with `{placeholders}` named like keys of the finding's details (`{signer.name}` goes down
+into objects). It is used when the finding has all of them, `says` otherwise, so an analyzer may
+leave any of them out. A value that is a word of ours, such as a cause, is put in the reader's
+language where `ui` has it as `name.value`: `cause.truncated`.
 
 Details come out of untrusted files. They are put in as plain text, once, never as a format:
-without control characters, on one line, cut to `MAX_QUOTE` characters. Escaping for HTML or
-for a terminal's mark-up is left to who prints it.
+control characters shown as escapes, on one line, cut to `MAX_QUOTE` characters. Escaping for
+HTML or for a terminal's mark-up is left to who prints it.
 """
 
 import functools
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 from counterproof.errors import UserError
 from counterproof.findings import PREFIXES, Finding, Relation
 
-__all__ = ["LANGUAGES", "MAX_QUOTE", "Catalogue", "catalogue", "cell_width", "clean", "wrap"]
+__all__ = ["LANGUAGES", "MAX_QUOTE", "Catalogue", "catalogue", "cell_width", "visible", "wrap"]
 
 LANGUAGES = ("en", "zh")
 
@@ -38,8 +41,8 @@ MAX_QUOTE = 120
 MAX_ITEMS = 5
 """Most items of a list that a sentence quotes."""
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-_DROPPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)\}")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
 class Catalogue:
@@ -98,8 +101,8 @@ class Catalogue:
     def ui(self, key: str, **values: object) -> str:
         """Return one sentence of the interface with its placeholders filled in.
 
-        Where `n` is 1 and the table has `key.one`, that is used. Text among the values is
-        cleaned, since a name of a file can hold anything.
+        Where `n` is 1 and the table has `key.one`, that is used. Control characters
+        among the values are shown as escapes, since the name of a file can hold anything.
         """
         table: dict[str, str] = self.tables["ui"]
         template = table[key]
@@ -108,7 +111,7 @@ class Catalogue:
         if not values:
             return template
         safe = {
-            name: clean(item) if isinstance(item, str) else item for name, item in values.items()
+            name: visible(item) if isinstance(item, str) else item for name, item in values.items()
         }
         return template.format(**safe)
 
@@ -119,13 +122,17 @@ class Catalogue:
         prefix, state = code.partition(".")[0], code.rpartition(".")[2]
         return table.get(f"*.{state}") if prefix in PREFIXES else None
 
-    def _fill(self, template: str, details: dict[str, Any]) -> str:
+    def _fill(self, template: str, details: Mapping[str, Any]) -> str:
         """Put details into a sentence; return '' if one of them is missing."""
         texts: dict[str, str] = {}
         for name in _PLACEHOLDER.findall(template):
-            if not (text := self._quote(details.get(name))):
+            value: Any = details
+            for step in name.split("."):
+                value = value.get(step) if isinstance(value, Mapping) else None
+            known = self.tables["ui"].get(f"{name}.{value}") if isinstance(value, str) else None
+            texts[name] = known or self._quote(value)
+            if not texts[name]:
                 return ""
-            texts[name] = text
         return _PLACEHOLDER.sub(lambda match: texts[match[1]], template)
 
     def _quote(self, value: Any) -> str:
@@ -137,8 +144,7 @@ class Catalogue:
             case float():
                 return f"{value:.3g}"
             case str():
-                text = clean(value[: MAX_QUOTE * 8])
-                return text if len(text) <= MAX_QUOTE else f"{text[: MAX_QUOTE - 1].rstrip()}…"
+                return visible(value.strip(), MAX_QUOTE)
             case list() | tuple():
                 items = [text for item in value[:MAX_ITEMS] if (text := self._quote_item(item))]
                 joined: str = self.tables["ui"]["list.separator"].join(items)
@@ -162,17 +168,21 @@ def catalogue(language: str = "en") -> Catalogue:
     return Catalogue(language, json.loads(file.read_text(encoding="utf-8")))
 
 
-def clean(text: str) -> str:
-    r"""Return text on one line, without characters that a terminal or a reader could mistake.
+def visible(text: str, limit: int = 0) -> str:
+    r"""Show control, format and unpaired characters as escapes; cut to a length if one is given.
 
-    Control, format and surrogate characters go, those that turn the writing direction
-    included; runs of white space become one space.
+    A file could otherwise hide what it is called, or write into a terminal.
 
-    >>> clean("IMG\x1b[31m_1\u202egpj.exe\n")
-    'IMG [31m_1 gpj.exe'
+    >>> visible("IMG\x1b[31m_1\u202egpj.exe\n")
+    'IMG\\x1b[31m_1\\u202egpj.exe\\n'
     """
-    kept = (" " if unicodedata.category(char) in _DROPPED else char for char in text)
-    return " ".join("".join(kept).split())
+    if limit and len(text) > limit:
+        text = f"{text[: limit - 1].rstrip()}…"
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        repr(char)[1:-1] if unicodedata.category(char) in _HIDDEN else char for char in text
+    )
 
 
 def cell_width(text: str) -> int:
