@@ -1,6 +1,7 @@
 """Every format, written whole or not at all, whatever the names of the pictures."""
 
 import csv
+import gc
 import io
 import json
 import sys
@@ -242,7 +243,10 @@ def test_memory_is_flat(fmt: str) -> None:
             return len(data)  # type: ignore[arg-type]
 
     def many(number: int) -> Iterator[Record]:
-        return (record(f"{n}.jpg", DECLARED) for n in range(number))
+        for n in range(number):
+            if n % 200 == 0:
+                gc.collect()  # what waits for the collector is not growth
+            yield record(f"{n}.jpg", DECLARED)
 
     def peak(number: int) -> int:
         tracemalloc.start()
@@ -252,4 +256,4 @@ def test_memory_is_flat(fmt: str) -> None:
         return top
 
     peak(10)
-    assert peak(3000) < 1.5 * peak(1000) + 50_000  # garbage in waiting makes up the rest
+    assert peak(2000) < 1.2 * peak(500)
