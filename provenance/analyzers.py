@@ -1,7 +1,17 @@
 """The analyzers that this wing offers to a scan, by name."""
 
-from counterproof.analysis import AnalyzerFactory
+from counterproof.analysis import Analyzer, AnalyzerFactory
+from counterproof.settings import Settings
 
 __all__ = ["ANALYZERS"]
 
-ANALYZERS: dict[str, AnalyzerFactory] = {}
+
+def _labels(settings: Settings) -> Analyzer:
+    from counterproof.provenance.labels import LabelsAnalyzer
+
+    return LabelsAnalyzer(settings)
+
+
+ANALYZERS: dict[str, AnalyzerFactory] = {
+    "labels": _labels,
+}

@@ -1,0 +1,43 @@
+"""The short texts of a picture's metadata, whatever the container: who wrote what where."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from counterproof.exif_text import read_exif_text
+
+if TYPE_CHECKING:
+    from counterproof.images import ImageFile
+
+__all__ = ["Text", "read_texts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text.
+
+    Attributes:
+        kind: `text` (PNG), `comment` (JPEG, GIF), `exif` or `xmp`.
+        key: PNG keyword, EXIF tag or XMP local name; empty for a comment.
+        value: the text.
+        offset: of its block in the file, in bytes.
+    """
+
+    kind: str
+    key: str
+    value: str
+    offset: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where the text lies, without what it says."""
+        return {"kind": self.kind, "key": self.key, "offset": self.offset}
+
+
+def read_texts(image: "ImageFile") -> Iterator[Text]:
+    """Yield PNG texts, comments and EXIF text tags in file order; XMP is read by property."""
+    for block in image.blocks("text", "comment", "exif"):
+        if block.kind == "exif":
+            for tag in read_exif_text(block.data):
+                yield Text("exif", tag.name, tag.text, block.offset)
+        else:
+            yield Text(block.kind, block.key, block.data.decode("utf-8", "replace"), block.offset)
