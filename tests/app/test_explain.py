@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import get_type_hints
 
 import pytest
@@ -16,7 +17,7 @@ ANSWERS = [f"{name}.{word}" for name, kind in get_type_hints(Answers).items() fo
 WORDS = [*Status, *ANSWERS, *catalogue("en").codes(), "c2pa.failed", "forgery.timeout"]
 
 
-def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
+def run(*arguments: str, env: Mapping[str, str | None] | None = None) -> Result:
     return CliRunner().invoke(explain, arguments, env=env, catch_exceptions=False)
 
 
@@ -80,7 +81,7 @@ def test_explain_refuses_what_is_no_word(word: str) -> None:
 
 
 def test_explain_speaks_the_language_of_the_environment() -> None:
-    clear = {"LC_ALL": "", "LANG": "", "COUNTERPROOF_LANGUAGE": None}
+    clear: dict[str, str | None] = {"LC_ALL": "", "LANG": "", "COUNTERPROOF_LANGUAGE": None}
     assert "表示" in run("conflict", env=clear | {"LANG": "zh_CN.UTF-8"}).stdout
     assert "Means" in run("conflict", env=clear | {"LANG": "de_DE.UTF-8"}).stdout
     assert "表示" in run("conflict", env=clear | {"COUNTERPROOF_LANGUAGE": "zh"}).stdout
