@@ -12,6 +12,13 @@ def _labels(settings: Settings) -> Analyzer:
     return LabelsAnalyzer(settings)
 
 
+def _traces(settings: Settings) -> Analyzer:
+    from counterproof.provenance.traces import TracesAnalyzer
+
+    return TracesAnalyzer(settings)
+
+
 ANALYZERS: dict[str, AnalyzerFactory] = {
     "labels": _labels,
+    "traces": _traces,
 }

@@ -11,13 +11,12 @@ from counterproof.analysis import Analyzer, Observation, Stage
 from counterproof.findings import Basis, Claim, Finding, Severity
 from counterproof.images import ImageFile
 from counterproof.provenance import aigc
-from counterproof.provenance.source_types import SourceType, read_source_type
+from counterproof.provenance.iptc import EXTENSION, SourceType, read_source_type
 from counterproof.provenance.texts import read_texts
 from counterproof.xmp import Packet, packets
 
 __all__ = ["LabelsAnalyzer"]
 
-IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _MENTIONS = (b"DigitalSourceType", b"AISystem", b"AIPrompt", b"AIGC")
 _ADMISSIONS = (Claim.SYNTHETIC, Claim.MODEL_EDITED)
 _MAX_QUOTE = 100  # characters of a value that a finding quotes
@@ -56,7 +55,7 @@ def _source_types(found: Iterable[Packet]) -> Iterator[Finding]:
     """Yield one finding per digital source type that the packets name."""
     named: dict[str, tuple[SourceType, str, list[dict[str, Any]]]] = {}
     for packet in found:
-        for value in packet.get(IPTC_EXT, "DigitalSourceType"):
+        for value in packet.get(EXTENSION, "DigitalSourceType"):
             kind = read_source_type(value)
             entry = named.setdefault(kind.code or value, (kind, value, []))
             entry[2].append(_place(packet))
@@ -92,10 +91,10 @@ def _ai_fields(found: Iterable[Packet], types: Sequence[Finding]) -> Iterator[Fi
     places = []
     for packet in found:
         before = len(system) + len(version) + len(prompts) + writers
-        system += filter(None, packet.get(IPTC_EXT, "AISystemUsed"))
-        version += filter(None, packet.get(IPTC_EXT, "AISystemVersionUsed"))
-        prompts += filter(None, packet.get(IPTC_EXT, "AIPromptInformation"))
-        writers += len([name for name in packet.get(IPTC_EXT, "AIPromptWriterName") if name])
+        system += filter(None, packet.get(EXTENSION, "AISystemUsed"))
+        version += filter(None, packet.get(EXTENSION, "AISystemVersionUsed"))
+        prompts += filter(None, packet.get(EXTENSION, "AIPromptInformation"))
+        writers += len([name for name in packet.get(EXTENSION, "AIPromptWriterName") if name])
         if len(system) + len(version) + len(prompts) + writers > before:
             places.append(_place(packet))
     if not places:

@@ -1,0 +1,143 @@
+"""What the readers of generator traces look at, and what they return."""
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from counterproof.provenance.iptc import EXTENSION
+from counterproof.provenance.texts import Text, read_texts
+from counterproof.xmp import Name, packets
+
+if TYPE_CHECKING:
+    from counterproof.images import ImageFile
+
+__all__ = ["EDITING_MODES", "Evidence", "Family", "Trace"]
+
+EXIF = "http://ns.adobe.com/exif/1.0/"
+PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
+XMP = "http://ns.adobe.com/xap/1.0/"
+_XMP_NAMES: tuple[Name, ...] = (
+    (EXIF, "UserComment"),
+    (PHOTOSHOP, "Credit"),
+    (EXTENSION, "DigImageGUID"),
+    (XMP, "CreatorTool"),
+)
+# `Credit` and `CreatorTool` stand in most photographs, so they do not make a packet worth a
+# parse; the two credits of interest do.
+_MENTIONS = (b"UserComment", b"DigImageGUID", b"Apple Image Playground", b"with Google AI")
+_MAX_JSON_CHARS = 4 * 2**20
+
+EDITING_MODES = frozenset({"inpaint", "outpaint", "upscale", "edit"})
+"""Modes in which a model changed a picture that was there before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one generator left in one picture.
+
+    Attributes:
+        text: where it stands.
+        generator: name of the program or service.
+        version: as written; empty if not.
+        model: name of the model as written; empty if not.
+        mode: `text_to_image`, `image_to_image`, one of `EDITING_MODES`, `no_model` if the
+            program says that no model was used, or empty if it does not say.
+        prompt_chars: length of the prompt; 0 if there is none.
+        more: further JSON values for the finding's details.
+    """
+
+    text: Text
+    generator: str
+    version: str = ""
+    model: str = ""
+    mode: str = ""
+    prompt_chars: int = 0
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family of generators and the function that knows its trace.
+
+    Attributes:
+        code: of the finding.
+        read: returns the trace, or None. Exact keys and forms only: a photograph must not
+            match because somebody mentions a program's name in its caption.
+    """
+
+    code: str
+    read: Callable[["Evidence"], Trace | None]
+
+
+class Evidence:
+    """The texts of one picture, by where they stand. The first of a key counts."""
+
+    def __init__(self, image: "ImageFile") -> None:
+        self.image = image
+        self.texts = list(read_texts(image))
+        for packet in packets(image, _MENTIONS):
+            for name in _XMP_NAMES:
+                for value in packet.get(*name)[:8]:
+                    self.texts.append(Text("xmp", name[1], value, packet.offset))
+        self._by_key: dict[tuple[str, str], Text] = {}
+        for text in self.texts:
+            self._by_key.setdefault((text.kind, text.key), text)
+        self._json: dict[int, dict[str, Any]] = {}
+
+    def png(self, key: str) -> Text | None:
+        """Return the PNG text with this keyword."""
+        return self._by_key.get(("text", key))
+
+    def exif(self, tag: str) -> Text | None:
+        """Return the EXIF text tag with this name."""
+        return self._by_key.get(("exif", tag))
+
+    def xmp(self, name: str) -> Text | None:
+        """Return the XMP property with this local name; the namespace was checked."""
+        return self._by_key.get(("xmp", name))
+
+    @cached_property
+    def comments(self) -> list[Text]:
+        """Texts in which a program may put its settings: comments, EXIF and XMP user comments."""
+        return [t for t in self.texts if t.kind == "comment" or t.key == "UserComment"]
+
+    def json(self, text: Text | None) -> dict[str, Any]:
+        """Return a text as a JSON object; empty if it is none or too long."""
+        if text is None or not text.value.startswith("{") or len(text.value) > _MAX_JSON_CHARS:
+            return {}
+        if id(text) not in self._json:
+            try:
+                value = json.loads(text.value)
+            except (ValueError, RecursionError):
+                value = None
+            self._json[id(text)] = value if isinstance(value, dict) else {}
+        return self._json[id(text)]
+
+    def samsung(self) -> Iterator[tuple[str, Text]]:
+        """Yield name and content of the entries of Samsung's trailer (SEF), at most 64.
+
+        Layout: entries, then `SEFH`, version, count, one 12-byte row per entry (padding,
+        type, distance back from `SEFH`, length), the directory's size, `SEFT`. Read off
+        files; no specification is public.
+        """
+        data = self.image.data
+        if data[-4:] != b"SEFT" or len(data) < 24:
+            return
+        start = len(data) - 8 - struct.unpack_from("<I", data, len(data) - 8)[0]
+        if start < 0 or data[start : start + 4] != b"SEFH":
+            return
+        (count,) = struct.unpack_from("<I", data, start + 8)
+        for row in range(start + 12, min(start + 12 + 12 * min(count, 64), len(data) - 19), 12):
+            back, length = struct.unpack_from("<II", data, row + 4)
+            at = start - back
+            if at < 0 or length < 8 or at + length > start:
+                continue
+            (size,) = struct.unpack_from("<I", data, at + 4)
+            if size > min(length - 8, 256):
+                continue
+            name = data[at + 8 : at + 8 + size].decode("latin-1")
+            body = data[at + 8 + size : at + min(length, 2**20)]
+            yield name, Text("trailer", name, body.decode("utf-8", "replace"), at)

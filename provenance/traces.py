@@ -1,0 +1,66 @@
+"""Traces that generators leave in the metadata of their pictures.
+
+Only metadata is read. Marks in the pixels (the text that some programs hide in the lowest bits
+of the alpha channel, invisible watermarks) are for other analyzers.
+"""
+
+from collections.abc import Iterator
+
+from counterproof.analysis import Analyzer, Observation, Stage
+from counterproof.findings import Basis, Claim, Finding, Severity
+from counterproof.images import ImageFile
+from counterproof.provenance.trace_evidence import EDITING_MODES, Evidence, Family, Trace
+from counterproof.provenance.trace_services import SERVICES
+from counterproof.provenance.trace_tools import TOOLS
+
+__all__ = ["FAMILIES", "TracesAnalyzer"]
+
+FAMILIES: tuple[Family, ...] = (*TOOLS, *SERVICES)
+_MAX_QUOTE = 100
+
+
+class TracesAnalyzer(Analyzer):
+    """Reads what generators write into PNG texts, EXIF, XMP, comments and trailers."""
+
+    name = "traces"
+    prefixes = ("trace",)
+    stage = Stage.QUICK
+    timeout_s = 10.0
+
+    def analyze(self, image: ImageFile) -> Iterator[Observation]:
+        """Yield one finding per family of generators.
+
+        Raises:
+            ImageError: never; what cannot be read is no trace.
+        """
+        evidence = Evidence(image)
+        for family in FAMILIES:
+            if (trace := family.read(evidence)) is not None:
+                yield _finding(family, trace)
+
+
+def _claim(trace: Trace) -> Claim:
+    if trace.mode in EDITING_MODES:
+        return Claim.MODEL_EDITED
+    return Claim.EDITED if trace.mode == "no_model" else Claim.SYNTHETIC
+
+
+def _finding(family: Family, trace: Trace) -> Finding:
+    claim = _claim(trace)
+    return Finding(
+        "traces",
+        family.code,
+        claim,
+        Basis.DECLARED,
+        Severity.INFO if claim is Claim.EDITED else Severity.MEDIUM,
+        details={
+            "generator": trace.generator,
+            "version": trace.version[:_MAX_QUOTE] or None,
+            "model": trace.model[:_MAX_QUOTE] or None,
+            "mode": trace.mode or None,
+            "has_prompt": trace.prompt_chars > 0,
+            "prompt_chars": trace.prompt_chars,
+            "where": trace.text.to_json(),
+            **trace.more,
+        },
+    )
