@@ -97,7 +97,8 @@ def spec(tmp_path: Path, *only: str) -> ScanSpec:
 
 def scanned(tmp_path: Path, the_spec: ScanSpec, jobs: int = 2) -> list[Record]:
     with Case.open(tmp_path / "t.case", create=True) as case:
-        return [item.record for item in scan_into(case, [str(tmp_path / "in")], the_spec, jobs=jobs)]
+        found = scan_into(case, [str(tmp_path / "in")], the_spec, jobs=jobs)
+        return [item.record for item in found]
 
 
 def codes(record: Record) -> list[str]:
