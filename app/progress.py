@@ -3,6 +3,7 @@
 Progress goes to stderr. The table goes to stdout only where stdout was asked for text.
 """
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -178,12 +179,36 @@ def _first(tally: "Tally", language: str) -> Iterator[str]:
     rows = rows[:_MAX_LOOK_FIRST]
     if not rows:
         return
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    rows = [(text, _tail(path, 48 if columns else 0), reason) for text, path, reason in rows]
     wide = max(cell_width(row[0]) for row in rows)
-    long = min(max(cell_width(row[1]) for row in rows), 48)
+    long = max(cell_width(row[1]) for row in rows)
     for status_text, path, reason in rows:
         left = " " * (wide - cell_width(status_text))
-        middle = " " * max(0, long - cell_width(path))
-        yield f"  {status_text}{left}  {path}{middle}  {reason}"
+        middle = " " * (long - cell_width(path))
+        yield _head(f"  {status_text}{left}  {path}{middle}  {reason}", columns)
+
+
+def _tail(path: str, cells: int) -> str:
+    """Cut a path from the left, where it is least telling; 0 cuts nothing."""
+    from counterproof.text import cell_width
+
+    if not cells or cell_width(path) <= cells:
+        return path
+    while cell_width(path) > cells - 1:
+        path = path[1:]
+    return f"…{path}"
+
+
+def _head(line: str, cells: int) -> str:
+    """Cut a line to the width of the terminal; 0 cuts nothing."""
+    from counterproof.text import cell_width
+
+    if not cells or cell_width(line) <= cells:
+        return line
+    while cell_width(line) > cells - 1:
+        line = line[:-1]
+    return f"{line.rstrip()}…"
 
 
 def _cause(record: Record, language: str) -> str:
