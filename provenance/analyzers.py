@@ -6,6 +6,12 @@ from counterproof.settings import Settings
 __all__ = ["ANALYZERS"]
 
 
+def _c2pa(settings: Settings) -> Analyzer:
+    from counterproof.provenance.credentials import CredentialsAnalyzer
+
+    return CredentialsAnalyzer(settings)
+
+
 def _labels(settings: Settings) -> Analyzer:
     from counterproof.provenance.labels import LabelsAnalyzer
 
@@ -19,6 +25,7 @@ def _traces(settings: Settings) -> Analyzer:
 
 
 ANALYZERS: dict[str, AnalyzerFactory] = {
+    "c2pa": _c2pa,
     "labels": _labels,
     "traces": _traces,
 }

@@ -1,89 +1,89 @@
-"""IPTC digital source types: how they are written, and what each claims of a picture.
+"""What a digital source type says of a picture, and where a credential may write one.
 
-Source: IPTC NewsCodes, Digital Source Type, release 2024-10-23; C2PA 2.2 §18.15 adds two.
+Source: IPTC NewsCodes, Digital Source Type (cv.iptc.org/newscodes/digitalsourcetype); C2PA
+2.4 §18.15 (actions); the table from type to claim in docs/contract.md.
 """
 
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from counterproof.findings import Claim
 
-__all__ = ["CLAIMS", "SourceType", "read_source_type"]
+__all__ = ["claim_of", "find_types", "metadata_types", "short_name"]
 
-CLAIMS: dict[str, Claim] = {
-    "trainedAlgorithmicMedia": Claim.SYNTHETIC,
-    "compositeWithTrainedAlgorithmicMedia": Claim.MODEL_EDITED,
-    "compositeSynthetic": Claim.MODEL_EDITED,
-    "digitalCapture": Claim.CAPTURED,
-    "computationalCapture": Claim.CAPTURED,
-}
-"""Claim of each code that makes one; every other code claims nothing (docs/contract.md)."""
-
-_OTHERS = (
-    "algorithmicMedia",
-    "algorithmicallyEnhanced",
-    "composite",
-    "compositeCapture",
-    "dataDrivenMedia",
-    "digitalArt",
-    "digitalCreation",
-    "empty",
-    "humanEdits",
-    "minorHumanEdits",
-    "multiFrameComputationalCapture",
-    "negativeFilm",
-    "positiveFilm",
-    "print",
-    "screenCapture",
-    "softwareImage",
-    "trainedAlgorithmicData",
-    "virtualRecording",
-)
-_BY_LOWER = {code.lower(): code for code in (*CLAIMS, *_OTHERS)}
-_FORM = re.compile(
-    r"(?P<scheme>https?:)?(?P<base>//)?(?P<host>cv\.iptc\.org/newscodes|c2pa\.org)"
-    r"/digitalsourcetype/(?P<uri>[A-Za-z]{1,64})(?P<slash>[/#]?)"
-    r"|digsrctype:(?P<qcode>[A-Za-z]{1,64})|(?P<bare>[A-Za-z]{1,64})",
-    re.IGNORECASE,
-)
+_BASES = ("cv.iptc.org/newscodes/digitalsourcetype/", "c2pa.org/digitalsourcetype/")
+_EDITED = ("compositewithtrainedalgorithmicmedia", "compositesynthetic")
+_CAPTURED = ("digitalcapture", "computationalcapture")
+_IPTC_EXTENSION = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_METADATA = ("c2pa.metadata", "cawg.metadata", "stds.iptc", "stds.schema-org.creativework")
+_MAX_DEPTH = 6
 
 
-@dataclass(frozen=True, slots=True)
-class SourceType:
-    """One digital source type as written in a file.
+def short_name(value: str) -> str:
+    """Return the word behind the vocabulary's address; any other value as it is.
 
-    Attributes:
-        code: as the vocabulary spells it; empty if it is none of its codes.
-        claim: what the code says of the picture.
-        malformed: how the spelling departs from the full address of the code: `bare_code`,
-            `qcode`, `no_scheme`, `trailing`, `case`, `unknown_code`; empty if it does not.
+    >>> short_name("http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture")
+    'digitalCapture'
     """
+    text = value.strip().removeprefix("https://").removeprefix("http://")
+    for base in _BASES:
+        if text.lower().startswith(base):
+            return text[len(base) :].strip("/")
+    return value.strip()
 
-    code: str
-    claim: Claim
-    malformed: tuple[str, ...]
 
+def claim_of(value: str, *, beginning: bool) -> Claim:
+    """Return what a digital source type claims.
 
-def read_source_type(value: str) -> SourceType:
-    """Read one value, in its full form or a shorter one that people write.
-
-    >>> read_source_type("http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture").claim
-    <Claim.CAPTURED: 'captured'>
-    >>> read_source_type("trainedAlgorithmicMedia").malformed
-    ('bare_code',)
+    Args:
+        value: the term or its address.
+        beginning: whether it describes how the picture came to be; else a later step.
     """
-    found = _FORM.fullmatch(value.strip())
-    if found is None:
-        return SourceType("", Claim.NONE, ("unknown_code",))
-    written = found["uri"] or found["qcode"] or found["bare"]
-    code = _BY_LOWER.get(written.lower(), "")
-    faults = {
-        "bare_code": found["bare"] is not None,
-        "qcode": found["qcode"] is not None,
-        "no_scheme": found["uri"] is not None and not (found["scheme"] and found["base"]),
-        "trailing": bool(found["slash"]),
-        "case": bool(code) and code != written,
-        "unknown_code": not code,
-    }
-    malformed = tuple(name for name, holds in faults.items() if holds)
-    return SourceType(code, CLAIMS.get(code, Claim.NONE), malformed)
+    word = short_name(value).lower()
+    if word == "trainedalgorithmicmedia":
+        return Claim.SYNTHETIC if beginning else Claim.MODEL_EDITED
+    if word in _EDITED:
+        return Claim.MODEL_EDITED
+    if word in _CAPTURED and beginning:
+        return Claim.CAPTURED
+    return Claim.NONE
+
+
+def find_types(action: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Yield each digital source type of one action, and whether it sits in its parameters."""
+    if isinstance(value := action.get("digitalSourceType"), str) and value:
+        yield value, False
+    for value in _nested(action.get("parameters"), 0):
+        yield value, True
+
+
+def _nested(value: Any, depth: int) -> Iterator[str]:
+    """Yield every text under a key that ends in `digitalSourceType`, as Adobe writes them."""
+    if depth > _MAX_DEPTH:
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if str(key).lower().endswith("digitalsourcetype") and isinstance(item, str) and item:
+                yield item
+            else:
+                yield from _nested(item, depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value[:64]:
+            yield from _nested(item, depth + 1)
+
+
+def metadata_types(label: str, data: Any) -> Iterator[str]:
+    """Yield the digital source types that a metadata assertion gives to the whole picture."""
+    if not label.lower().startswith(_METADATA) or not isinstance(data, Mapping):
+        return
+    context = data.get("@context")
+    prefixes = context if isinstance(context, Mapping) else {}
+    for key, item in data.items():
+        prefix, _, local = str(key).rpartition(":")
+        if local.lower() != "digitalsourcetype":
+            continue
+        if prefix and prefixes.get(prefix) != _IPTC_EXTENSION:
+            continue
+        value = item.get("@id") if isinstance(item, Mapping) else item
+        if isinstance(value, str) and value:
+            yield value

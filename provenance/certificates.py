@@ -1,0 +1,409 @@
+"""Signatures of claims: the certificates behind them, whether they hold, and when they were made.
+
+The C2PA library judges certificates against the machine's clock and lets the anchors of one
+purpose vouch for another. Here a chain is judged for one purpose, against one list, at one
+moment that the caller names. What cannot be read or is of an unknown algorithm does not hold.
+
+Sources: RFC 9052 §4.4 (COSE_Sign1), RFC 9360 (x5chain), RFC 5280 §6 (path validation, here
+without name constraints and policies), RFC 5652 (CMS), RFC 3161 (time-stamp tokens),
+C2PA 2.4 §13.2 (algorithms), §14.5 (certificate profile).
+"""
+
+import datetime as dt
+import hashlib
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from counterproof.errors import ProvenanceError
+from counterproof.provenance import cms
+
+__all__ = [
+    "SIGNER_USAGES",
+    "TIMESTAMP_USAGES",
+    "Anchors",
+    "Certificate",
+    "ClaimSignature",
+    "Timestamp",
+    "fingerprint",
+    "load_certificate",
+    "path_to_anchor",
+    "read_signature",
+]
+
+SIGNER_USAGES = frozenset(
+    {
+        "1.3.6.1.5.5.7.3.4",  # emailProtection
+        "1.3.6.1.5.5.7.3.36",  # documentSigning
+        "1.3.6.1.4.1.311.76.59.1.9",  # Microsoft C2PA signing
+        "1.3.6.1.4.1.62558.2.1",  # C2PA claim signing
+    }
+)
+"""Extended key usages with which a certificate may sign claims. Source: C2PA 2.4 §14.5.1 and
+the `store.cfg` of the interim list."""
+
+TIMESTAMP_USAGES = frozenset({ExtendedKeyUsageOID.TIME_STAMPING.dotted_string})
+
+_MAX_PATH = 8
+_MAX_CHAIN = 32
+_ALGORITHMS = {-7: "es256", -35: "es384", -36: "es512", -37: "ps256", -38: "ps384", -39: "ps512"}
+_ALGORITHMS |= {-8: "ed25519", -19: "ed25519"}
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "256": hashes.SHA256(),
+    "384": hashes.SHA384(),
+    "512": hashes.SHA512(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate with the bytes that its issuer signed.
+
+    Attributes:
+        der: as it came.
+        parsed: as read; where a name breaks the rules of its string type, of a copy in which
+            that type is mended.
+    """
+
+    der: bytes
+    parsed: x509.Certificate
+
+    @property
+    def first(self) -> dt.datetime:
+        """When it comes into force."""
+        return self.parsed.not_valid_before_utc
+
+    @property
+    def last(self) -> dt.datetime:
+        """When it ceases to be in force."""
+        return self.parsed.not_valid_after_utc
+
+    @property
+    def subject(self) -> x509.Name:
+        """Whom it is about."""
+        return self.parsed.subject
+
+    @property
+    def issuer(self) -> x509.Name:
+        """Who is said to have issued it."""
+        return self.parsed.issuer
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """A time-stamp token on a claim's signature.
+
+    Attributes:
+        time: that the authority states.
+        holds: whether the token is signed by `chain[0]` and covers this signature.
+        chain: the authority's certificate first, then whatever else the token carries.
+    """
+
+    time: dt.datetime
+    holds: bool
+    chain: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSignature:
+    """The COSE signature of one claim.
+
+    Attributes:
+        algorithm: `es256` … `ed25519`; the bare number where unknown.
+        chain: the signer's certificate first, then the intermediates it came with.
+        holds: whether the first certificate's key signed these bytes of the claim; None if
+            we cannot tell, since the algorithm is none that we know.
+        timestamp: of the signature; None without one that could be read.
+        stapled_ocsp: whether revocation answers are stapled to it.
+    """
+
+    algorithm: str
+    chain: tuple[Certificate, ...]
+    holds: bool | None
+    timestamp: Timestamp | None = None
+    stapled_ocsp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """Certificates that one list vouches for.
+
+    Attributes:
+        roots: certificates that a chain may end in, by subject.
+        allowed: SHA-256 of end-entity certificates that are listed by themselves.
+    """
+
+    roots: dict[bytes, tuple[Certificate, ...]]
+    allowed: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, roots: Iterable[Certificate], allowed: Collection[Certificate] = ()) -> "Anchors":
+        """Index certificates by their subject."""
+        table: dict[bytes, tuple[Certificate, ...]] = {}
+        for root in roots:
+            name = root.subject.public_bytes()
+            table[name] = (*table.get(name, ()), root)
+        return cls(table, frozenset(fingerprint(item) for item in allowed))
+
+
+def fingerprint(certificate: Certificate) -> str:
+    """Return the SHA-256 of a certificate, hex."""
+    return hashlib.sha256(certificate.der).hexdigest()
+
+
+def load_certificate(der: bytes) -> Certificate:
+    """Read one certificate.
+
+    Raises:
+        ProvenanceError: if it is malformed.
+    """
+    try:
+        return Certificate(der, _parse(der))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        try:
+            # DigiCert issues time-stamping certificates for Adobe with `_` in a PrintableString
+            return Certificate(der, _parse(cms.mend_strings(der)))
+        except (ValueError, TypeError, UnsupportedAlgorithm, ProvenanceError):
+            raise ProvenanceError(f"a certificate is malformed: {err}") from err
+
+
+def _parse(der: bytes) -> x509.Certificate:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        certificate = x509.load_der_x509_certificate(der)
+        # parsed lazily by the library: touch what is used later, so that it fails here
+        _ = (certificate.subject, certificate.issuer, certificate.extensions)
+        _ = (certificate.not_valid_before_utc, certificate.serial_number, certificate.public_key())
+    return certificate
+
+
+def read_signature(signature: bytes, claim: bytes) -> ClaimSignature:
+    """Read and check the signature of a claim.
+
+    Args:
+        signature: CBOR of the COSE_Sign1 structure.
+        claim: the bytes that it covers.
+
+    Raises:
+        ProvenanceError: if the structure or its certificates cannot be read.
+    """
+    protected, headers, unprotected, value = _cose(signature)
+    algorithm = _ALGORITHMS.get(headers.get(1, 0), str(headers.get(1)))
+    chain = _chain(headers, unprotected)
+    covered = cbor2.dumps(["Signature1", protected, b"", claim])
+    holds = _verify_claim(chain[0], algorithm, value, covered)
+    return ClaimSignature(
+        algorithm,
+        chain,
+        holds,
+        _timestamp(unprotected, protected, value, claim),
+        bool(isinstance(r := unprotected.get("rVals"), Mapping) and r.get("ocspVals")),
+    )
+
+
+def _cose(data: bytes) -> tuple[bytes, dict[Any, Any], dict[Any, Any], bytes]:
+    try:
+        value = cbor2.loads(data)
+        value = value.value if isinstance(value, cbor2.CBORTag) else value
+        protected, unprotected, _, signature = value
+        headers = cbor2.loads(protected) if protected else {}
+    except (cbor2.CBORDecodeError, ValueError, TypeError, RecursionError, OverflowError) as err:
+        raise ProvenanceError(f"the claim's signature is not COSE: {err}") from err
+    # cbor2 gives immutable mappings inside a tag, in some releases not a dict
+    typed = isinstance(headers, Mapping) and isinstance(unprotected, Mapping)
+    if not typed or not isinstance(signature, bytes) or not isinstance(protected, bytes):
+        raise ProvenanceError("the claim's signature is not COSE")
+    return protected, dict(headers), dict(unprotected), signature
+
+
+def _chain(*headers: dict[Any, Any]) -> tuple[Certificate, ...]:
+    for header in headers:
+        for key in (33, "x5chain"):
+            if (found := header.get(key)) is None:
+                continue
+            items = list(found) if isinstance(found, list | tuple) else [found]
+            if items and all(isinstance(item, bytes) for item in items):
+                return tuple(load_certificate(item) for item in items[:_MAX_CHAIN])
+    raise ProvenanceError("the claim's signature names no certificate")
+
+
+def _verify_claim(
+    certificate: Certificate, algorithm: str, signature: bytes, covered: bytes
+) -> bool | None:
+    key = certificate.parsed.public_key()
+    try:
+        if algorithm == "ed25519" and isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(signature, covered)
+        elif algorithm.startswith("es") and isinstance(key, ec.EllipticCurvePublicKey):
+            if signature[:1] != b"\x30" or len(signature) in (64, 96, 132):
+                half = len(signature) // 2
+                signature = utils.encode_dss_signature(
+                    int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
+                )
+            key.verify(signature, covered, ec.ECDSA(_HASHES[algorithm[2:]]))
+        elif algorithm.startswith("ps") and isinstance(key, rsa.RSAPublicKey):
+            digest = _HASHES[algorithm[2:]]
+            scheme = padding.PSS(padding.MGF1(digest), digest.digest_size)
+            key.verify(signature, covered, scheme, digest)
+        else:
+            return None
+    except UnsupportedAlgorithm:
+        return None
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _timestamp(
+    unprotected: dict[Any, Any], protected: bytes, signature: bytes, claim: bytes
+) -> Timestamp | None:
+    """Read the first token of `sigTst2` (over the signature) or `sigTst` (over the claim).
+
+    Source: C2PA 2.4 §10.3.2.5 and, for version 1 claims, C2PA 1.4 §10.3.2.5.
+    """
+    for key, covered in (("sigTst2", cbor2.dumps(signature)), ("sigTst", claim)):
+        container = unprotected.get(key)
+        tokens = container.get("tstTokens") if isinstance(container, Mapping) else None
+        if not isinstance(tokens, Sequence) or not tokens or not isinstance(tokens[0], Mapping):
+            continue
+        value = tokens[0].get("val")
+        if not isinstance(value, bytes):
+            continue
+        message = cbor2.dumps(["CounterSignature", protected, b"", covered])
+        try:
+            token = cms.read_token(value)
+            chain = _token_chain(token)
+            return Timestamp(
+                token.time, token.signed_by(chain[0].parsed.public_key(), message), chain
+            )
+        except ProvenanceError:
+            continue
+    return None
+
+
+def _token_chain(token: cms.Token) -> tuple[Certificate, ...]:
+    """Return the certificate of a token's signer, then the others that it carries."""
+    found: list[Certificate] = []
+    for der in token.certificates:
+        try:
+            found.append(load_certificate(der))
+        except ProvenanceError:
+            continue  # one that is not needed may be malformed
+    signers = [item for item in found if token.names(item.parsed)]
+    if not signers:
+        raise ProvenanceError("a time stamp does not carry its signer's certificate")
+    return (signers[0], *(item for item in found if item is not signers[0]))
+
+
+def path_to_anchor(
+    chain: Sequence[Certificate],
+    anchors: Anchors,
+    usages: frozenset[str],
+    at: dt.datetime,
+) -> Certificate | None:
+    """Find the listed certificate that vouches for the first one of a chain, at one moment.
+
+    Args:
+        chain: the certificate in question, then candidates for the way up, in any order.
+        anchors: the list.
+        usages: extended key usages of which the first certificate must state one.
+        at: the moment at which every certificate on the way must be in force.
+
+    Returns:
+        The anchor, or the certificate itself where the list names it; None if there is no way.
+    """
+    if not chain or not _may(chain[0], usages, must_state=True) or not _in_force(chain[0], at):
+        return None
+    if fingerprint(chain[0]) in anchors.allowed:
+        return chain[0]
+    return _climb(chain[0], list(chain[1:]), anchors, usages, at, 0)
+
+
+def _climb(
+    certificate: Certificate,
+    pool: list[Certificate],
+    anchors: Anchors,
+    usages: frozenset[str],
+    at: dt.datetime,
+    below: int,
+) -> Certificate | None:
+    if certificate in anchors.roots.get(certificate.subject.public_bytes(), ()):
+        return certificate
+    if below >= _MAX_PATH:
+        return None
+    for anchor in anchors.roots.get(certificate.issuer.public_bytes(), ()):
+        if _issued(anchor, certificate, below) and _in_force(anchor, at) and _may(anchor, usages):
+            return anchor
+    for index, other in enumerate(pool):
+        if (
+            other.subject == certificate.issuer
+            and _issued(other, certificate, below)
+            and _in_force(other, at)
+            and _may(other, usages)
+        ):
+            rest = pool[:index] + pool[index + 1 :]
+            if found := _climb(other, rest, anchors, usages, at, below + 1):
+                return found
+    return None
+
+
+def _in_force(certificate: Certificate, at: dt.datetime) -> bool:
+    return certificate.first <= at <= certificate.last
+
+
+def _may(certificate: Certificate, usages: frozenset[str], must_state: bool = False) -> bool:
+    """Tell whether a certificate states a usage; an issuer that states none may do any."""
+    try:
+        stated = certificate.parsed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return not must_state
+    names = {item.dotted_string for item in stated}
+    if not must_state and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string in names:
+        return True
+    return bool(names & usages)
+
+
+def _issued(issuer: Certificate, certificate: Certificate, below: int) -> bool:
+    """Tell whether one certificate may have issued, and did issue, the other."""
+    try:
+        basic = issuer.parsed.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        return False
+    if not basic.ca or (basic.path_length is not None and below > basic.path_length):
+        return False
+    try:
+        if not issuer.parsed.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign:
+            return False
+    except x509.ExtensionNotFound:
+        pass
+    return certificate.issuer == issuer.subject and _signed(issuer, certificate)
+
+
+def _signed(issuer: Certificate, certificate: Certificate) -> bool:
+    """Tell whether an issuer's key signed a certificate, as it came."""
+    key, parsed = issuer.parsed.public_key(), certificate.parsed
+    try:
+        signed, signature = cms.signed_part(certificate.der)
+        how, digest = parsed.signature_algorithm_parameters, parsed.signature_hash_algorithm
+        if isinstance(key, rsa.RSAPublicKey) and digest is not None:
+            if not isinstance(how, padding.PKCS1v15 | padding.PSS):
+                return False
+            key.verify(signature, signed, how, digest)
+        elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(how, ec.ECDSA):
+            key.verify(signature, signed, how)
+        elif isinstance(key, ed25519.Ed25519PublicKey) and how is None:
+            key.verify(signature, signed)
+        else:
+            return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, ProvenanceError):
+        return False
+    return True
