@@ -28,6 +28,7 @@ _XML = "http://www.w3.org/XML/1998/namespace"
 _NOTE = "http://ns.adobe.com/xmp/note/"
 
 _MAX_BYTES = 8 * 2**20
+_MAX_RECOVERED_BYTES = 2**20
 _MAX_ELEMENTS = 20_000
 _MAX_DEPTH = 48
 _MAX_VALUES = 1_000
@@ -142,6 +143,9 @@ def _join(blocks: Iterable[Block]) -> tuple[bytes, str]:
             return bytes(joined), f"extended XMP of more than {_MAX_BYTES:,} bytes"
         if offset == len(joined):  # else a piece that is stored twice
             joined += data[start:]
+    promised = int.from_bytes(placed[0][1][start - 8 : start - 4], "big")
+    if promised > len(joined):
+        return bytes(joined), f"extended XMP ends after {len(joined):,} of {promised:,} bytes"
     return bytes(joined), ""
 
 
@@ -184,7 +188,7 @@ def parse(data: bytes, offset: int = 0, length: int = 0, *, kind: str = "xmp") -
     if not data:
         return Packet(kind, offset, length, damage=damage or "no XMP root element")
     root, fault = _tree(data)
-    if fault and _BARE_AMPERSAND.search(data):
+    if fault and len(data) <= _MAX_RECOVERED_BYTES and _BARE_AMPERSAND.search(data):
         damage = damage or "an ampersand is not escaped"
         root, fault = _tree(_BARE_AMPERSAND.sub(b"&amp;", data))
     packet = Packet(kind, offset, length, damage="; ".join(filter(None, (damage, fault))))
