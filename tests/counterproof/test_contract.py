@@ -38,6 +38,8 @@ from counterproof.findings import (
     Status,
     Verdict,
 )
+from counterproof.provenance.iptc import CODES
+from counterproof.provenance.source_types import claim_of
 from counterproof.schema import FACTS, record_schema
 from counterproof.settings import Limits, Settings, load_settings
 from counterproof.text import catalogue
@@ -189,10 +191,11 @@ def test_commands_named_for_later_are_not_there_yet() -> None:
 
 
 def test_source_types() -> None:
-    from counterproof.provenance.source_types import CLAIMS
-
-    claims = dict(zip(names("source type"), column("source type", 1), strict=True))
-    assert claims == {name: f"`{claim}`" for name, claim in CLAIMS.items()}
+    listed = dict(zip(names("source type"), column("source type", 1), strict=True))
+    claims = {code: claim_of(code, beginning=True) for code in CODES}
+    assert listed == {code: f"`{claim}`" for code, claim in claims.items() if claim != "none"}
+    assert "algorithmicMedia" in claims
+    assert claim_of("trainedAlgorithmicMedia", beginning=False) is Claim.MODEL_EDITED
 
 
 def test_record() -> None:

@@ -28,8 +28,30 @@ FOLDERS = ("counterproof", "provenance", "audit", "app", "detectors", "generator
 CODE = re.compile(rf"(?:{'|'.join(PREFIXES)})(?:\.[a-z0-9_]+)+")
 STATES = ("failed", "timeout", "skipped")
 
-# Words of the C2PA standard in our source that have the form of a code and are none.
-NOT_CODES = frozenset({"c2pa.assertions", "c2pa.claim", "c2pa.claim.v2", "c2pa.signature"})
+# Strings in our source that have the form of a code and are none.
+NOT_CODES = frozenset(
+    {
+        # assertions, boxes and actions of the C2PA standard
+        "c2pa.actions",
+        "c2pa.assertions",
+        "c2pa.claim",
+        "c2pa.claim.v2",
+        "c2pa.created",
+        "c2pa.ingredient",
+        "c2pa.metadata",
+        "c2pa.opened",
+        "c2pa.published",
+        "c2pa.repackaged",
+        "c2pa.signature",
+        "c2pa.unknown",
+        "c2pa.watermarked",
+        "c2pa.watermarked.bound",
+        "c2pa.watermarked.unbound",
+        # a blob, a fact
+        "c2pa.json",
+        "file.damage",
+    }
+)
 
 FORBIDDEN = {
     "en": re.compile(
@@ -159,6 +181,20 @@ def test_entries_have_their_parts(language: str) -> None:
     assert len(set(shorts)) == len(shorts)
 
 
+@pytest.mark.parametrize(("language", "stop"), [("en", "."), ("zh", "。")])
+def test_sentences_are_whole(language: str, stop: str) -> None:
+    for key, text in texts(language):
+        table, _, rest = key.partition(".")
+        part = rest.rpartition(".")[2]
+        if table == "ui" or part == "short":
+            continue
+        assert text.endswith((stop, "{message}")), key
+        if part == "does_not_mean":  # completes the heading, so it never denies a second time
+            assert language == "zh" or text.startswith(("That ", "Anything ")), key
+            assert text.count(stop) == 1, key
+            assert "不表示" not in text, key
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_word_judges_a_picture(language: str) -> None:
     for key, text in texts(language):
@@ -179,7 +215,7 @@ def test_every_code_in_the_source_has_words(language: str) -> None:
         assert any(re.fullmatch(pattern, code) for code in known), f"{place}: {pattern}"
 
 
-def test_every_word_of_the_standard_is_still_in_the_source() -> None:
+def test_what_is_no_code_is_still_in_the_source() -> None:
     assert literal_codes(sources()).keys() >= NOT_CODES
 
 
