@@ -384,13 +384,16 @@ def contradictory() -> bytes:
     )
 
 
-def damaged() -> bytes:
-    """A JPEG of which the first 300 bytes are left."""
-    return jpeg(valley())[:300]
+def cut_off() -> bytes:
+    """A file of which the last third is missing."""
+    sky, land = ((160, 174, 190), (232, 226, 214)), ((170, 160, 150), (92, 78, 60))
+    whole = jpeg(landscape(89, sky, land, roughness=0.06, sun=None), exif=camera_exif())
+    return whole[: len(whole) * 2 // 3]
 
 
 EXAMPLES = {
     "coast-edited.jpg": retouched,
+    "cut-off.jpg": cut_off,
     "dunes-labelled.jpg": labelled,
     "islands-gb45438.png": labelled_gb45438,
     "lake-signed.jpg": signed,
@@ -399,7 +402,6 @@ EXAMPLES = {
     "storm-contradiction.jpg": contradictory,
     "valley.jpg": plain,
     "valley-small.jpg": plain_smaller,
-    "damaged.jpg": damaged,
 }
 
 
