@@ -14,8 +14,9 @@ from typing import Any
 
 from counterproof.analysis import Stage
 from counterproof.audit.history import Step, steps
+from counterproof.audit.quotes import Line, quotes
 from counterproof.findings import Claim, Finding, Record, Severity, Status
-from counterproof.text import Catalogue
+from counterproof.text import Catalogue, visible
 
 __all__ = [
     "QUESTIONS",
@@ -33,7 +34,6 @@ __all__ = [
     "shown",
     "size_of",
     "strongest",
-    "visible",
 ]
 
 QUESTIONS = ("integrity", "trust", "time", "history", "origin")
@@ -62,14 +62,6 @@ _FIRST = (
 )
 _NEEDS_EYES = _FIRST.index(Status.INCONCLUSIVE)
 _RANKS = {status: index for index, status in enumerate(_FIRST)}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A label and what stands beside it."""
-
-    label: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +240,7 @@ def _reason(finding: Finding, record: Record, words: Catalogue) -> Reason:
         carries=finding.code in record.verdict.rests_on,
         against=finding.code in record.verdict.against,
         rate=_rate(finding, words),
-        quotes=tuple(_quotes(finding, words)),
+        quotes=quotes(finding, words),
         evidence=finding.evidence,
         regions=finding.regions,
     )
@@ -263,31 +255,6 @@ def _rate(finding: Finding, words: Catalogue) -> str:
     if not isinstance(value, (int, float)) or not isinstance(number, int):
         return ""
     return words.ui("page.rate", flagged=round(1000 * value), n=number)
-
-
-# Details that other parts of the page show, or that only programs read.
-_SILENT = frozenset(
-    {
-        "analyzer",
-        "answers",
-        "coverage",
-        "false_positive_rate",
-        "history",
-        "holds_from",
-        "holds_until",
-        "score",
-    }
-)
-
-
-def _quotes(finding: Finding, words: Catalogue) -> Iterable[Line]:
-    table = words.tables["ui"]
-    lines = []
-    for name, value in finding.details.items():
-        if name in _SILENT or value in (None, "", [], {}):
-            continue
-        lines.append(Line(table.get(f"detail.{name}", name.replace("_", " ")), shown(value)))
-    return lines[:_MAX_LINES]
 
 
 def _answers(record: Record, words: Catalogue) -> tuple[Answer, ...]:
@@ -356,7 +323,7 @@ def _unchecked(record: Record, words: Catalogue, coverage: Coverage | None) -> I
     for finding in record.findings:
         if finding.state in FAULTS:
             reason = finding.details.get("message") or finding.details.get("reason") or ""
-            yield Line(words.sentence(finding), shown(reason))
+            yield Line(words.code(finding.code)["says"], shown(reason))
         elif finding.code == "file.partial":
             yield Line(words.sentence(finding), shown(finding.details.get("message", "")))
     for finding in record.findings:
@@ -454,26 +421,3 @@ def shown(value: Any, limit: int = _MAX_VALUE) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         return visible(json.dumps(value, ensure_ascii=False, sort_keys=True), limit)
     return visible(str(value), limit)
-
-
-def visible(text: str, limit: int = 0) -> str:
-    r"""Show control, direction and unpaired characters as escapes; cut to a length.
-
-    A file can otherwise hide what it is called: `photo\u202egpj.exe` reads `photoexe.jpg`.
-
-    >>> visible("photo\u202egpj.exe\n")
-    'photo\\u202egpj.exe\\n'
-    """
-    if limit and len(text) > limit:
-        text = f"{text[: limit - 1]}…"
-    if text.isprintable():  # true of no control, format or surrogate character
-        return text
-    return "".join(_escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    if char.isprintable() or unicodedata.category(char) == "Zs":
-        return char
-    known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    code = ord(char)
-    return known.get(char) or (f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")

@@ -31,13 +31,12 @@ from counterproof.audit.page import (
     rank,
     shown,
     strongest,
-    visible,
 )
 from counterproof.audit.rules import judge_all
 from counterproof.errors import CaseError
 from counterproof.findings import Answers, Basis, Record, Relation, RunInfo, Status
 from counterproof.settings import Limits, Settings
-from counterproof.text import Catalogue, catalogue
+from counterproof.text import Catalogue, catalogue, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
