@@ -42,8 +42,13 @@ FACTS: dict[str, dict[str, Any]] = {
         "type": "boolean",
         "description": "whether the file holds coordinates; they are never copied here",
     },
+    "icc.name": {"type": "string"},
+    "trailer.bytes": {"type": "integer", "minimum": 1},
+    "file.damage": {"type": "string"},
     "hash.phash": _HASH,
     "hash.dhash": _HASH,
+    "hash.dct256": _HASH,
+    "hash.detail": {"type": "number", "minimum": 0},
 }
 """Facts that other programs may rely on; there may be more."""
 

@@ -4,6 +4,7 @@ The tables of codes, commands and options are written by this file:
 `python tests/counterproof/test_contract.py`.
 """
 
+import ast
 import dataclasses
 import importlib.util
 import json
@@ -22,6 +23,7 @@ import pytest
 from counterproof.analysis import Stage
 from counterproof.app.cli import COMMANDS, cli
 from counterproof.audit.case import Case
+from counterproof.audit.hashes import DCT256, DHASH, PHASH
 from counterproof.audit.verdict import decide
 from counterproof.findings import (
     PREFIXES,
@@ -203,7 +205,21 @@ def test_record() -> None:
     assert names("verdict") == fields(Verdict)
     assert names("run") == fields(RunInfo)
     assert marked(column("run", 1)[1]) == [str(stage) for stage in Stage]
+
+
+def test_facts() -> None:
     assert names("fact") == list(FACTS)
+    told = dict(zip(names("fact"), column("fact", 1), strict=True))
+    for name, alg in {"phash": PHASH, "dhash": DHASH, "dct256": DCT256}.items():
+        assert told[f"hash.{name}"] == f'`{{"alg": "{alg}", "value": hex}}`'
+    schema = DOC.parents[1] / "counterproof" / "schema.py"
+    assert schema.is_file()
+    given = {
+        node.value
+        for path, node in in_source().sources()
+        if path != schema and isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert set(FACTS) <= given
 
 
 def test_example() -> None:
