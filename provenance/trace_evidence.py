@@ -28,7 +28,7 @@ _XMP_NAMES: tuple[Name, ...] = (
 # `Credit` and `CreatorTool` stand in most photographs, so they do not make a packet worth a
 # parse; the two credits of interest do.
 _MENTIONS = (b"UserComment", b"DigImageGUID", b"Apple Image Playground", b"with Google AI")
-_MAX_JSON_CHARS = 4 * 2**20
+_MAX_JSON_CHARS = 4 * 2**20  # of all texts of a picture together; large workflows have 1 MiB
 
 EDITING_MODES = frozenset({"inpaint", "outpaint", "upscale", "edit"})
 """Modes in which a model changed a picture that was there before."""
@@ -85,7 +85,8 @@ class Evidence:
         self._by_key: dict[tuple[str, str], Text] = {}
         for text in self.texts:
             self._by_key.setdefault((text.kind, text.key), text)
-        self._json: dict[int, dict[str, Any]] = {}
+        self._json: dict[str, dict[str, Any]] = {}
+        self._chars_left = _MAX_JSON_CHARS
 
     def png(self, key: str) -> Text | None:
         """Return the PNG text with this keyword."""
@@ -105,16 +106,19 @@ class Evidence:
         return [t for t in self.texts if t.kind == "comment" or t.key == "UserComment"]
 
     def json(self, text: Text | None) -> dict[str, Any]:
-        """Return a text as a JSON object; empty if it is none or too long."""
-        if text is None or not text.value.startswith("{") or len(text.value) > _MAX_JSON_CHARS:
+        """Return a text as a JSON object; empty if it is none or the texts are too long."""
+        if text is None or not text.value.startswith("{"):
             return {}
-        if id(text) not in self._json:
-            try:
-                value = json.loads(text.value)
-            except (ValueError, RecursionError):
-                value = None
-            self._json[id(text)] = value if isinstance(value, dict) else {}
-        return self._json[id(text)]
+        if text.value not in self._json:
+            value = None
+            if len(text.value) <= self._chars_left:
+                self._chars_left -= len(text.value)
+                try:
+                    value = json.loads(text.value)
+                except (ValueError, RecursionError):
+                    value = None
+            self._json[text.value] = value if isinstance(value, dict) else {}
+        return self._json[text.value]
 
     def samsung(self) -> Iterator[tuple[str, Text]]:
         """Yield name and content of the entries of Samsung's trailer (SEF), at most 64.

@@ -1,10 +1,10 @@
 """Labels in every carrier; what each claims; what a defective one still says."""
 
 import json
+import runpy
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
@@ -17,6 +17,10 @@ from counterproof.provenance.analyzers import ANALYZERS
 from counterproof.provenance.iptc import CODES, read_source_type
 from counterproof.settings import Settings
 from counterproof.text import catalogue
+
+_CARRIERS = runpy.run_path(str(Path(__file__).with_name("carriers.py")))
+picture: Callable[..., ImageFile] = _CARRIERS["picture"]
+packet: Callable[..., bytes] = _CARRIERS["packet"]
 
 GOOD = {
     "Label": "1",
@@ -32,8 +36,6 @@ WRAPPED = json.dumps({"AIGC": GOOD})
 BASE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 
-Packets: TypeAlias = Callable[..., bytes]
-Pictures: TypeAlias = Callable[..., ImageFile]
 FORMATS = ("jpeg", "png", "webp", "gif", "tiff", "avif")
 
 
@@ -56,9 +58,7 @@ def codes(image: ImageFile) -> list[str]:
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("attributes", [False, True])
-def test_source_type_in_every_format(
-    form: str, attributes: bool, picture: Pictures, packet: Packets
-) -> None:
+def test_source_type_in_every_format(form: str, attributes: bool) -> None:
     xmp = packet({"ext:DigitalSourceType": BASE + "trainedAlgorithmicMedia"}, attributes=attributes)
     (finding,) = look(picture(form, xmp=xmp))
     assert finding.code == "label.iptc.source_type"
@@ -78,7 +78,7 @@ CLAIMS = {
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_claims_follow_the_contract(code: str, picture: Pictures, packet: Packets) -> None:
+def test_claims_follow_the_contract(code: str) -> None:
     (finding,) = look(picture(xmp=packet({"ext:DigitalSourceType": BASE + code})))
     assert finding.claim is CLAIMS.get(code, Claim.NONE)
     for language in ("en", "zh"):
@@ -118,7 +118,7 @@ def test_values_outside_the_vocabulary_claim_nothing(value: str) -> None:
     assert "unknown_code" in found.malformed
 
 
-def test_only_the_property_of_the_picture_counts(picture: Pictures, packet: Packets) -> None:
+def test_only_the_property_of_the_picture_counts() -> None:
     """A source type of a depicted artwork or an ingredient says nothing of the picture."""
     value = BASE + "trainedAlgorithmicMedia"
     xmp = packet({"ext:ArtworkOrObject": ""}).replace(
@@ -130,7 +130,7 @@ def test_only_the_property_of_the_picture_counts(picture: Pictures, packet: Pack
     assert look(picture(xmp=xmp)) == []
 
 
-def test_the_same_name_in_another_namespace_is_no_label(picture: Pictures, packet: Packets) -> None:
+def test_the_same_name_in_another_namespace_is_no_label() -> None:
     xmp = packet({"shop:DigitalSourceType": BASE + "trainedAlgorithmicMedia", "shop:AIGC": BARE})
     assert look(picture(xmp=xmp)) == []
 
@@ -138,7 +138,7 @@ def test_the_same_name_in_another_namespace_is_no_label(picture: Pictures, packe
 # IPTC 2025.1
 
 
-def test_ai_fields_beside_a_source_type_add_no_claim(picture: Pictures, packet: Packets) -> None:
+def test_ai_fields_beside_a_source_type_add_no_claim() -> None:
     xmp = packet(
         {
             "ext:DigitalSourceType": BASE + "trainedAlgorithmicMedia",
@@ -161,16 +161,14 @@ def test_ai_fields_beside_a_source_type_add_no_claim(picture: Pictures, packet: 
 
 
 @pytest.mark.parametrize("other", [{}, {"ext:DigitalSourceType": BASE + "digitalCapture"}])
-def test_ai_fields_alone_leave_it_open(
-    other: dict[str, str], picture: Pictures, packet: Packets
-) -> None:
+def test_ai_fields_alone_leave_it_open(other: dict[str, str]) -> None:
     findings = look(picture(xmp=packet({**other, "ext:AISystemUsed": "DemoGen"})))
     assert findings[-1].code == "label.iptc.ai_fields.possible"
     assert findings[-1].is_weak
     assert decide(findings).status is Status.INCONCLUSIVE
 
 
-def test_empty_ai_fields_say_nothing(picture: Pictures, packet: Packets) -> None:
+def test_empty_ai_fields_say_nothing() -> None:
     assert look(picture(xmp=packet({"ext:AISystemUsed": "", "ext:AIPromptWriterName": " "}))) == []
 
 
@@ -179,9 +177,7 @@ def test_empty_ai_fields_say_nothing(picture: Pictures, packet: Packets) -> None
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("attributes", [False, True])
-def test_aigc_in_xmp_of_every_format(
-    form: str, attributes: bool, picture: Pictures, packet: Packets
-) -> None:
+def test_aigc_in_xmp_of_every_format(form: str, attributes: bool) -> None:
     (finding,) = look(picture(form, xmp=packet({"gb:AIGC": BARE}, attributes=attributes)))
     assert (finding.code, finding.claim) == ("label.aigc.declared", Claim.SYNTHETIC)
     (label,) = finding.details["labels"]
@@ -200,25 +196,23 @@ def test_aigc_in_xmp_of_every_format(
         WRAPPED.encode(),
     ],
 )
-def test_aigc_in_user_comment(form: str, raw: bytes, picture: Pictures) -> None:
+def test_aigc_in_user_comment(form: str, raw: bytes) -> None:
     (finding,) = look(picture(form, exif={"UserComment": raw}))
     assert finding.code == "label.aigc.declared"
     assert finding.details["labels"][0]["where"]["key"] == "UserComment"
 
 
 @pytest.mark.parametrize("text", [BARE, WRAPPED])
-def test_aigc_in_png_text(text: str, picture: Pictures) -> None:
+def test_aigc_in_png_text(text: str) -> None:
     assert codes(picture(texts={"AIGC": text})) == ["label.aigc.declared"]
 
 
 @pytest.mark.parametrize("form", ["jpeg", "gif"])
-def test_aigc_in_a_comment(form: str, picture: Pictures) -> None:
+def test_aigc_in_a_comment(form: str) -> None:
     assert codes(picture(form, comment=WRAPPED)) == ["label.aigc.declared"]
 
 
-def test_aigc_as_a_structure_is_read_and_called_defective(
-    picture: Pictures, packet: Packets
-) -> None:
+def test_aigc_as_a_structure_is_read_and_called_defective() -> None:
     inner = "".join(f"<gb:{name}>{value}</gb:{name}>" for name, value in GOOD.items())
     xmp = packet({"gb:AIGC": "@"}).replace(
         b"<gb:AIGC>@", f'<gb:AIGC rdf:parseType="Resource">{inner}'.encode()
@@ -236,13 +230,13 @@ def test_aigc_as_a_structure_is_read_and_called_defective(
         ("3", "label.aigc.suspected", Status.INCONCLUSIVE),
     ],
 )
-def test_values_of_the_label(value: str, code: str, status: Status, picture: Pictures) -> None:
+def test_values_of_the_label(value: str, code: str, status: Status) -> None:
     findings = look(picture(texts={"AIGC": json.dumps({**GOOD, "Label": value})}))
     assert [finding.code for finding in findings] == [code]
     assert decide(findings).status is status
 
 
-def test_a_defective_label_that_says_1_is_still_an_admission(picture: Pictures) -> None:
+def test_a_defective_label_that_says_1_is_still_an_admission() -> None:
     findings = look(picture(texts={"AIGC": json.dumps({**GOOD, "Evil": "x", "Label": 1})}))
     assert [finding.code for finding in findings] == ["label.aigc.invalid"]
     assert findings[0].details["reasons"] == ["label_type", "unknown_key"]
@@ -250,20 +244,20 @@ def test_a_defective_label_that_says_1_is_still_an_admission(picture: Pictures) 
 
 
 @pytest.mark.parametrize("value", ['{"Label":"1",', json.dumps({**GOOD, "Label": "AIGC"}), "yes"])
-def test_a_label_whose_value_cannot_be_read_is_inconclusive(value: str, picture: Pictures) -> None:
+def test_a_label_whose_value_cannot_be_read_is_inconclusive(value: str) -> None:
     findings = look(picture(texts={"AIGC": value}))
     assert [f.code for f in findings] == ["label.aigc.invalid", "label.aigc.unparsed"]
     assert findings[0].claim is Claim.NONE
     assert decide(findings).status is Status.INCONCLUSIVE
 
 
-def test_a_defective_label_that_says_2_stays_weak(picture: Pictures) -> None:
+def test_a_defective_label_that_says_2_stays_weak() -> None:
     findings = look(picture(texts={"AIGC": json.dumps({**GOOD, "Label": "2", "Evil": "x"})}))
     assert [f.code for f in findings] == ["label.aigc.invalid", "label.aigc.possible"]
     assert decide(findings).status is Status.INCONCLUSIVE
 
 
-def test_more_than_one_carrier(picture: Pictures, packet: Packets) -> None:
+def test_more_than_one_carrier() -> None:
     xmp = packet({"gb:AIGC": BARE})
     same = look(picture(xmp=xmp, texts={"AIGC": WRAPPED}))
     assert [(f.code, f.details["reason"]) for f in same] == [
@@ -280,11 +274,11 @@ def test_more_than_one_carrier(picture: Pictures, packet: Packets) -> None:
     "text",
     ["", "AIGC", '{"note": "AIGC and Label"}', '{"x": 1}', "AIGC: " + WRAPPED, "{" * 10_000],
 )
-def test_texts_that_are_no_label(text: str, picture: Pictures) -> None:
+def test_texts_that_are_no_label(text: str) -> None:
     assert look(picture(texts={"Comment": text or " "}, exif={"ImageDescription": text})) == []
 
 
-def test_every_reason_has_words(picture: Pictures) -> None:
+def test_every_reason_has_words() -> None:
     reasons = (
         *("too_long", "not_json", "not_object", "duplicate_key", "unknown_key", "missing_key"),
         *("empty_value", "value_type", "label_type", "label_value", "charset_space", "charset"),
@@ -301,7 +295,7 @@ def test_every_reason_has_words(picture: Pictures) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 16 * 2**20])
-def test_huge_texts_are_bounded(size: int, picture: Pictures) -> None:
+def test_huge_texts_are_bounded(size: int) -> None:
     image = picture(texts={"AIGC": "{" + "[" * size, "Comment": '{"AIGC":' * (size // 8)})
     walked = walk(image.data)
     assert walked.format == "png"
