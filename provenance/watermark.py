@@ -12,6 +12,7 @@ so a private mark counts only when the content that is bound to its id matches
     reading.payload == made.payload
 """
 
+import dataclasses
 import math
 import secrets
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterproof.errors import ImageError, UserError
-from counterproof.provenance import watermark_mask, watermark_plane
+from counterproof.provenance import watermark_mask, watermark_plane, watermark_sync
 from counterproof.provenance.watermark_code import (
     FULL,
     PUBLIC_KEY,
@@ -38,7 +39,7 @@ from counterproof.provenance.watermark_code import (
     seal_message,
     viterbi,
 )
-from counterproof.provenance.watermark_plane import Floats, Geometry, Gray
+from counterproof.provenance.watermark_plane import Field, Floats, Geometry, Gray
 
 __all__ = [
     "AlreadyMarked",
@@ -54,6 +55,15 @@ __all__ = [
 
 WORKING_EDGE = 768
 """Long edge in pixels at which a mark is computed; a larger picture gets it enlarged."""
+
+READING_EDGE = 1280
+"""Long edge in pixels to which a picture is reduced before it is read."""
+
+WORTH_A_TRY, LIKELY = 5.5, 9.5
+"""Scores of the pilots from which a message is decoded, and a mark called likely.
+
+Source: `benchmarks/watermark.py absent`, the distribution over unmarked pictures.
+"""
 
 PILOT_POWER = 0.4
 """Power of the pilots, in parts of the chips'."""
@@ -207,8 +217,26 @@ def read(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> Reading | Non
         message is; None if there is none, or none under these keys.
     """
     secrets_ = [PUBLIC_KEY, *(_secret(key) for key in keys)]
-    gray = watermark_plane.luma(pixels)
-    return _read_upright(gray, secrets_, FULL)
+    gray = watermark_plane.shrink(watermark_plane.luma(pixels), READING_EDGE)
+    if (found := _read_upright(gray, secrets_, FULL)) is not None:
+        return _resized(found, gray.shape, pixels.shape)
+    best: watermark_sync.Candidate | None = None
+    tries = 1
+    for places in watermark_sync.candidates(gray):
+        for place in places:
+            if best is None or place.score > best.score:
+                best = place
+            if place.score < WORTH_A_TRY:
+                continue
+            tries += 1
+            field = _field(gray, place.geometry)
+            found = field and _decode(field, secrets_, FULL, place, tries)
+            if found is not None:
+                return _resized(found, gray.shape, pixels.shape)
+    if best is not None and best.score > LIKELY:
+        nothing = Reading(None, None, best.geometry, best.inverted, best.score, tries)
+        return _resized(nothing, gray.shape, pixels.shape)
+    return None
 
 
 # -- drawing ----------------------------------------------------------------------------------
@@ -262,28 +290,54 @@ def _power(values: Floats) -> float:
 
 def _read_upright(gray: Gray, keys: Sequence[bytes], profile: Profile) -> Reading | None:
     work = watermark_plane.shrink(gray, WORKING_EDGE)
-    geometry = watermark_plane.upright(work.shape, profile)
-    found = watermark_plane.sample(work, geometry, profile)
-    if found is None:
+    field = _field(work, watermark_plane.upright(work.shape, profile), profile)
+    if field is None:
         return None
-    field = watermark_plane.Field(watermark_plane.whiten(found.values), found.top, found.left)
     score = watermark_plane.pilot_score(field, profile.chips) if profile is FULL else 0.0
+    place = watermark_plane.upright(gray.shape, profile)
+    candidate = watermark_sync.Candidate(abs(score), place, score < 0)
+    return _decode(field, keys, profile, candidate, 1)
+
+
+def _decode(
+    field: Field,
+    keys: Sequence[bytes],
+    profile: Profile,
+    place: watermark_sync.Candidate,
+    tries: int,
+) -> Reading | None:
     for index, key in enumerate(keys):
         soft = watermark_plane.soft_bits(field, layout(key, profile), profile.code_bits)
-        bits = viterbi(soft if score >= 0 else -soft, profile.message_bits)
+        bits = viterbi(-soft if place.inverted else soft, profile.message_bits)
         if (data := open_message(bits, key, profile)) is not None:
-            place = watermark_plane.upright(gray.shape, profile)
-            return Reading(
-                Payload.from_bytes(data), index - 1 if index else None, place, score < 0, score, 1
-            )
+            payload = Payload.from_bytes(data)
+            which = index - 1 if index else None
+            return Reading(payload, which, place.geometry, place.inverted, place.score, tries)
     return None
+
+
+def _field(gray: Gray, geometry: Geometry, profile: Profile = FULL) -> Field | None:
+    """Return what the chips at this place say; nothing where the picture does not reach."""
+    found = watermark_plane.sample(gray, geometry, profile)
+    if found is None:
+        return None
+    values = watermark_plane.whiten(found.values)
+    values *= watermark_plane.inside(gray.shape, geometry, found, profile.chips)
+    return Field(values, found.top, found.left)
+
+
+def _resized(reading: Reading, seen: tuple[int, ...], whole: tuple[int, ...]) -> Reading:
+    """Return a reading of a reduced picture in the coordinates of the whole one."""
+    ratio = np.array([whole[1] / seen[1], whole[0] / seen[0]])
+    matrix, offset = reading.geometry.matrix, reading.geometry.offset
+    geometry = Geometry(matrix * ratio[:, None], (offset + 0.5) * ratio - 0.5)
+    return dataclasses.replace(reading, geometry=geometry)
 
 
 def _soft(gray: Gray, key: bytes, profile: Profile) -> Floats:
     work = watermark_plane.shrink(gray, WORKING_EDGE)
-    found = watermark_plane.sample(work, watermark_plane.upright(work.shape, profile), profile)
-    assert found is not None, "checked by _check_size"
-    field = watermark_plane.Field(watermark_plane.whiten(found.values), found.top, found.left)
+    field = _field(work, watermark_plane.upright(work.shape, profile), profile)
+    assert field is not None, "checked by _check_size"
     return watermark_plane.soft_bits(field, layout(key, profile), profile.code_bits)
 
 

@@ -1,0 +1,326 @@
+"""Find the plane in a picture that was cropped, scaled, turned, flipped, stretched or inverted.
+
+The pilots are 32 lines in the spectrum, at known places relative to one another. Two searches
+find them: over scale and rotation (a correlation of log-polar spectra) and, for pictures that
+stand upright or on their side, over both scales at once (a sum over the lines for every pair).
+Each candidate is then judged by the pilots' *phases*, which also give the position: block by
+block, so that a full affine map can be fitted. Nothing here depends on a key.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from counterproof.provenance.watermark_code import FULL
+from counterproof.provenance.watermark_plane import (
+    PILOT_PHASES,
+    PILOTS,
+    Floats,
+    Geometry,
+    Gray,
+    shrink,
+)
+
+__all__ = ["Candidate", "candidates"]
+
+EDGES = (640, 1024)
+"""Long edges in pixels at which to search: pilots of a picture pasted small into a page lie
+beyond the finest frequency of the first, those of a small crop show better in it."""
+
+REFINE = 5.0
+"""Score from which a candidate is fitted a second time; no unmarked picture is known above 8."""
+
+_RADII = np.hypot(PILOTS[:, 0], PILOTS[:, 1])
+_LOWEST, _HIGHEST = float(_RADII.min()), float(_RADII.max())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A place where the plane may lie.
+
+    Attributes:
+        score: agreement of the pilots' phases, in standard deviations of chance.
+        geometry: of the plane in the picture.
+        inverted: whether the picture is a negative.
+    """
+
+    score: float
+    geometry: Geometry
+    inverted: bool
+
+
+def candidates(gray: Gray, *, most: int = 3) -> Iterator[list[Candidate]]:
+    """Yield the best places for the plane, one list for each working size, best first."""
+    done: set[tuple[int, int]] = set()
+    for edge in EDGES:
+        work = shrink(gray, edge)
+        if work.shape in done or min(work.shape) < 32:
+            continue
+        done.add(work.shape)
+        ratio = np.array([gray.shape[1] / work.shape[1], gray.shape[0] / work.shape[0]])
+        centre = np.array([(gray.shape[1] - 1) / 2, (gray.shape[0] - 1) / 2])
+        found = []
+        for score, matrix, offset, inverted in _search(work, most):
+            geometry = Geometry(matrix * ratio[:, None] / FULL.chips, offset * ratio + centre)
+            found.append(Candidate(score, geometry, inverted))
+        yield found
+
+
+_Fit = tuple[float, NDArray[np.float64], NDArray[np.float64], bool]
+
+
+def _search(work: Gray, most: int) -> list[_Fit]:
+    even = _even_out(work)
+    lines, even = _lines(even)
+    maps = [np.eye(2) * max(work.shape), *_stretched(lines), *_turned(lines)]
+    fits = sorted((_fit(even, start) for start in maps), key=lambda fit: -fit[0])[:most]
+    fits = [_fit(even, fit[1]) if fit[0] > REFINE else fit for fit in fits]
+    return sorted(fits, key=lambda fit: -fit[0])
+
+
+# -- spectrum ---------------------------------------------------------------------------------
+
+
+def _even_out(work: Gray) -> Floats:
+    """Remove slow changes and divide by local contrast."""
+    values = work.astype(np.float32)
+    values -= cv2.GaussianBlur(values, (0, 0), 4.0, borderType=cv2.BORDER_REFLECT)
+    contrast = cv2.blur(values * values, (15, 15), borderType=cv2.BORDER_REFLECT)
+    return np.clip(values / (np.sqrt(np.maximum(contrast, 0)) + 1.5), -2, 2)
+
+
+def _period(shape: tuple[int, ...]) -> int:
+    """Return the size of the transform: half as much again as the picture, to resolve lines."""
+    return int(scipy.fft.next_fast_len(int(1.5 * max(shape)), real=True))
+
+
+def _lines(even: Floats) -> tuple[Floats, Floats]:
+    """Return how much each frequency stands out, and the picture with its spectrum evened.
+
+    Returns:
+        Power over the power around it, at most 8; shape `(P, P/2 + 1 + PAD)`, rows from -P/2,
+        columns from -PAD. And the whitened picture, of unit variance.
+    """
+    height, width = even.shape
+    period = _period(even.shape)
+    taper = [
+        np.clip(np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / (0.06 * n), 0, 1)
+        for n in (height, width)
+    ]
+    tapered = even * np.outer(*taper).astype(np.float32)
+    spectrum = scipy.fft.rfft2(tapered, s=(period, period))
+    power = spectrum.real**2 + spectrum.imag**2
+    around = cv2.blur(power, (25, 25), borderType=cv2.BORDER_REFLECT_101)
+    spectrum /= around + np.float32(0.02 * around.mean())
+    white = scipy.fft.irfft2(spectrum, s=(period, period))[:height, :width]
+    power = np.roll(power, period // 2, 0)
+    # the left half of a real picture's spectrum repeats the right one: a margin of it is enough
+    wide = np.zeros((period, power.shape[1] + PAD), np.float32)
+    wide[:, PAD:] = power
+    wide[1:, :PAD] = power[1:, 1 : PAD + 1][::-1, ::-1]
+    around = cv2.blur(wide, (25, 25), borderType=cv2.BORDER_REFLECT)
+    lines = np.minimum(cv2.blur(wide, (3, 3)) / (around + 1e-9), 8)
+    return np.asarray(lines, np.float32), np.asarray(white / (white.std() + 1e-9), np.float32)
+
+
+PAD = 16
+
+
+# -- upright or on its side, stretched --------------------------------------------------------
+
+_SCALES = np.exp(np.arange(math.log(0.4), math.log(3.3), 0.008))
+_STRETCHES = np.exp(np.arange(-19, 20) * 0.008)
+
+
+@cache
+def _stretched_places(shape: tuple[int, int]) -> tuple[NDArray[np.intp], Floats]:
+    """Return where in `_lines` each pilot lies, for every hypothesis; and the hypotheses.
+
+    Returns:
+        Flat indices, shape `(hypotheses, 32)`, and maps, shape `(hypotheses, 2, 2)`, in units
+        of the working long edge.
+    """
+    period, width = shape
+    long_edge = period / 1.5
+    sizes = np.stack(np.meshgrid(_SCALES, np.sqrt(_STRETCHES), indexing="ij"), -1).reshape(-1, 2)
+    across, down = sizes[:, 0] * sizes[:, 1], sizes[:, 0] / sizes[:, 1]
+    maps = []
+    for flip in (1, -1):
+        zero = np.zeros_like(across)
+        maps.append(np.stack([flip * across, zero, zero, down], -1))
+        maps.append(np.stack([zero, across, flip * down, zero], -1))
+    matrices = np.concatenate(maps).reshape(-1, 2, 2)
+    frequency = PILOTS @ np.linalg.inv(matrices) / long_edge
+    frequency = np.where(frequency[..., :1] < 0, -frequency, frequency)
+    column = np.rint(frequency[..., 0] * period).astype(np.intp) + PAD
+    row = np.rint(frequency[..., 1] * period).astype(np.intp) + period // 2
+    lost = (column >= width - 2) | (row < 2) | (row >= period - 2)
+    return np.where(lost, 0, row * width + column).astype(np.int32), matrices.astype(np.float32)
+
+
+def _stretched(lines: Floats, most: int = 4) -> list[NDArray[np.float64]]:
+    places, matrices = _stretched_places((lines.shape[0], lines.shape[1]))
+    lines[0, 0] = lines.mean()
+    standing = lines.ravel().take(places).sum(1)
+    long_edge = lines.shape[0] / 1.5
+    found = []
+    for _ in range(most):
+        best = int(standing.argmax())
+        found.append(matrices[best].astype(np.float64) * long_edge)
+        near = np.abs(matrices - matrices[best]).max((1, 2)) < 0.03 * np.abs(matrices[best]).max()
+        standing[near] = -1
+    return found
+
+
+# -- turned -----------------------------------------------------------------------------------
+
+_ANGLES, _STEP, _FIRST = 360, 0.008, 0.02
+_RADIUS_STEPS = int(math.log(0.34 / _FIRST) / _STEP)
+_WIDTH = 640
+
+
+@cache
+def _polar_maps(period: int) -> tuple[Floats, Floats]:
+    angle = np.arange(_ANGLES) * np.pi / _ANGLES - np.pi / 2
+    radius = _FIRST * np.exp(np.arange(_RADIUS_STEPS) * _STEP) * period
+    column = radius * np.cos(angle)[:, None] + PAD
+    row = radius * np.sin(angle)[:, None] + period / 2
+    return column.astype(np.float32), row.astype(np.float32)
+
+
+@cache
+def _polar_templates() -> list[NDArray[np.complex64]]:
+    """Return the conjugate transform of the pilots' log-polar picture, plain and mirrored."""
+    found = []
+    for flip in (1, -1):
+        angle = np.arctan2(PILOTS[:, 1], flip * PILOTS[:, 0]) % np.pi / np.pi * _ANGLES
+        radius = np.log(_RADII / _LOWEST) / _STEP
+        template = np.zeros((_ANGLES, _WIDTH), np.float32)
+        for a, r in zip(angle, radius, strict=True):
+            for i in (math.floor(a), math.floor(a) + 1):
+                for j in (math.floor(r), math.floor(r) + 1):
+                    template[i % _ANGLES, j] += (1 - abs(a - i)) * (1 - abs(r - j))
+        found.append(np.conj(scipy.fft.rfft2(template)))
+    return found
+
+
+def _turned(lines: Floats, most: int = 5) -> list[NDArray[np.float64]]:
+    polar = cv2.remap(lines, *_polar_maps(len(lines)), cv2.INTER_LINEAR)
+    polar -= polar.mean(0, keepdims=True)
+    wide = np.zeros((_ANGLES, _WIDTH), np.float32)
+    wide[:, :_RADIUS_STEPS] = polar
+    transform = scipy.fft.rfft2(wide)
+    last = _RADIUS_STEPS - int(math.log(_HIGHEST / _LOWEST) / _STEP)
+    found: list[tuple[float, NDArray[np.float64]]] = []
+    for flip, template in zip((1.0, -1.0), _polar_templates(), strict=True):
+        match = scipy.fft.irfft2(transform * template, s=(_ANGLES, _WIDTH))[:, :last]
+        match /= match.std(0, keepdims=True) + 1e-6
+        for _ in range(most):
+            turn, step = divmod(int(match.argmax()), last)
+            angle = turn * np.pi / _ANGLES - np.pi / 2
+            size = _LOWEST / (_FIRST * math.exp(step * _STEP))
+            cosine, sine = math.cos(angle) * size, math.sin(angle) * size
+            matrix = np.array([[cosine, -sine], [sine, cosine]]) @ np.diag([flip, 1.0])
+            found.append((float(match[turn, step]), matrix))
+            match[np.arange(turn - 4, turn + 5) % _ANGLES, max(0, step - 4) : step + 5] = -9
+    found.sort(key=lambda item: -item[0])
+    return [matrix for _, matrix in found[:most]]
+
+
+# -- position by phase ------------------------------------------------------------------------
+
+
+def _fit(even: Floats, matrix: NDArray[np.float64]) -> _Fit:
+    """Fit position and affine map to the pilots' phases.
+
+    Args:
+        even: whitened picture.
+        matrix: from plane, in units of its long edge, to centred pixels.
+
+    Returns:
+        Score, fitted matrix, position in centred pixels, and whether inverted.
+    """
+    waves, x, y = _blocks(even, PILOTS @ np.linalg.inv(matrix))
+    size = np.abs(waves)
+    waves = waves / np.maximum(1.0, size / (2.5 * size.mean() + 1e-9))
+    best: tuple[float, bool, NDArray[np.float64], NDArray[np.complex64], bool] | None = None
+    for halfway in (False, True):  # half a turn makes every line its own conjugate
+        turned = (np.conj(waves) if halfway else waves) * np.exp(-1j * PILOT_PHASES)[:, None]
+        shift, peak = _shift(turned.sum(1))
+        score = abs(peak) / math.sqrt(float((np.abs(turned) ** 2).sum()) / 2 + 1e-12)
+        if best is None or score > best[0]:
+            best = score, halfway, shift, turned, peak < 0
+    assert best is not None
+    _, halfway, shift, turned, inverted = best
+    if inverted:
+        turned = -turned
+    inverse = np.linalg.inv(-matrix if halfway else matrix)
+    place = np.stack([x, y], 1) @ inverse.T
+    # phase of pilot u in block b: -2π u·(shift + bend @ place_b)
+    basis = np.column_stack([np.ones(len(place)), place])
+    slope = np.concatenate(
+        [(PILOTS[:, axis, None, None] * basis).reshape(-1, 3) for axis in (0, 1)], axis=1
+    )
+    flat = turned.ravel()
+    strength = np.abs(flat)
+    solution = np.array([shift[0], 0, 0, shift[1], 0, 0])
+    stiff = np.diag([0, 150.0, 150, 0, 150, 150])
+    for _ in range(6):
+        angle = np.angle(flat * np.exp(2j * np.pi * (slope @ solution)))
+        weight = strength * (np.abs(angle) < 1.8)
+        weighted = slope * weight[:, None]
+        normal = slope.T @ weighted + stiff * (weight.mean() + 1e-12)
+        change = np.linalg.solve(normal, weighted.T @ (angle / (-2 * np.pi)))
+        solution = solution + change
+        if np.abs(change).max() < 1e-6:
+            break
+    aligned = flat * np.exp(2j * np.pi * (slope @ solution))
+    score = float(aligned.real.sum() / math.sqrt(float((strength**2).sum()) / 2 + 1e-12))
+    bend = np.array([solution[1:3], solution[4:6]])
+    fitted = np.linalg.inv(inverse - bend @ inverse)
+    return score, fitted, fitted @ solution[[0, 3]], inverted
+
+
+def _shift(sums: NDArray[np.complex64]) -> tuple[NDArray[np.float64], float]:
+    """Return the shift, in long edges, at which all pilots agree best, and how well."""
+    n = 512
+    grid = np.zeros((n, n), np.complex64)
+    grid[PILOTS[:, 1].astype(int) % n, PILOTS[:, 0].astype(int) % n] = sums
+    agreement = scipy.fft.ifft2(grid).real * (n * n)
+    best = int(np.abs(agreement).argmax())
+    row, column = divmod(best, n)
+    shift = np.array([column, row]) / n
+    return shift - np.round(shift), float(agreement.flat[best])
+
+
+def _blocks(
+    even: Floats, frequency: NDArray[np.float64], along: int = 6
+) -> tuple[NDArray[np.complex64], NDArray[np.float64], NDArray[np.float64]]:
+    """Measure some frequencies in each block of a grid, `along` blocks on the long edge.
+
+    Returns:
+        Amplitudes, shape `(32, blocks)`, and the blocks' centres x and y in centred pixels.
+    """
+    height, width = even.shape
+    cuts, waves, centres = [], [], []
+    for n, f in ((width, frequency[:, 0]), (height, frequency[:, 1])):
+        place = np.arange(n) - (n - 1) / 2
+        angle = (-2 * np.pi * np.outer(place, f)).astype(np.float32)
+        waves.append((np.cos(angle) + 1j * np.sin(angle)).astype(np.complex64))
+        cut = np.linspace(0, n, max(2, round(along * n / max(even.shape))) + 1).astype(int)
+        cuts.append(cut)
+        centres.append((cut[:-1] + cut[1:] - 1) / 2 - (n - 1) / 2)
+    columns = []
+    for start, end in zip(cuts[0][:-1], cuts[0][1:], strict=True):
+        # one real product for real and imaginary parts
+        part = even[:, start:end] @ waves[0][start:end].view(np.float32)
+        columns.append(np.add.reduceat(part.view(np.complex64) * waves[1], cuts[1][:-1], axis=0))
+    sums = np.stack(columns, 1)  # [rows of blocks, columns of blocks, 32]
+    x, y = np.meshgrid(*centres)
+    return sums.reshape(-1, sums.shape[2]).T, x.ravel(), y.ravel()
