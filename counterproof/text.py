@@ -3,7 +3,7 @@
 A catalogue has these tables, with the same keys in every language:
 
     status   status → {short, says, means, does_not_mean, next}
-    code     code, or *.state → {says, means, does_not_mean, innocent?, detailed?}
+    code     code, or *.state → {says, means, does_not_mean, innocent?, detailed?, claimed?}
     answer   question.word → {says, means}
     ui       key → sentence with {placeholders}
 
@@ -12,8 +12,9 @@ a heading ("Does not mean: that …"). None of them has placeholders, but for `{
 entries `*.state`. What a finding says of *this* picture goes into `detailed`: the sentence
 `says` with `{placeholders}` named like keys of the finding's details (`{signer.name}` goes down
 into objects). It is used when the finding has all of them, `says` otherwise, so an analyzer may
-leave any of them out. A value that is a word of ours, such as a cause, is put in the reader's
-language where `ui` has it as `name.value`: `cause.truncated`.
+leave any of them out. `claimed` is tried before it, for a finding that claims something, and
+may quote `{claim}`. A value that is a word of ours, such as a cause, is put in the reader's
+language where `ui` has it as `name.value`: `cause.truncated`, `claim.synthetic`.
 
 Details come out of untrusted files. They are put in as plain text, once, never as a format:
 control characters shown as escapes, on one line, cut to `MAX_QUOTE` characters. Escaping for
@@ -29,7 +30,7 @@ from importlib import resources
 from typing import Any
 
 from counterproof.errors import UserError
-from counterproof.findings import PREFIXES, Finding, Relation
+from counterproof.findings import PREFIXES, Claim, Finding, Relation
 
 __all__ = ["LANGUAGES", "MAX_QUOTE", "Catalogue", "catalogue", "cell_width", "visible", "wrap"]
 
@@ -76,13 +77,16 @@ class Catalogue:
 
         Never raises: a code without words, from another package's analyzer, is named as such.
         """
-        values = {"code": found.code, "analyzer": getattr(found, "analyzer", ""), **found.details}
+        values = {"code": found.code, **found.details}
+        if isinstance(found, Finding):
+            claim = None if found.claim is Claim.NONE else found.claim.value
+            values |= {"analyzer": found.analyzer, "claim": claim}
         if self._entry(found.code) is None:
             said = self._fill(self.tables["ui"]["finding.unknown"], values)
             return {"says": said or found.code, "means": "", "does_not_mean": ""}
         entry = self.code(found.code)
-        filled = self._fill(entry.pop("detailed", ""), values)
-        return entry | {"says": filled or entry["says"]}
+        filled = [self._fill(entry.pop(name, ""), values) for name in ("claimed", "detailed")]
+        return entry | {"says": filled[0] or filled[1] or entry["says"]}
 
     def sentence(self, found: Finding | Relation) -> str:
         """Return what one finding or relation says, in one sentence."""

@@ -8,6 +8,8 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+from counterproof.analysis import Stage
+from counterproof.audit.examine import ScanSpec, examine
 from counterproof.findings import (
     Answers,
     Basis,
@@ -25,7 +27,9 @@ from counterproof.findings import (
     Trust,
     Verdict,
 )
+from counterproof.images import ImageFile
 from counterproof.schema import record_schema, schema_text
+from counterproof.settings import Settings
 
 FILE = Path(__file__).parents[2] / "counterproof" / "record.schema.json"
 
@@ -139,3 +143,14 @@ def test_schema_refuses(path: str, to: Any) -> None:
     change(value, path, to)
     with pytest.raises(jsonschema.ValidationError):
         validator().validate(value)
+
+
+EXAMPLES = sorted((FILE.parents[1] / "examples").glob("*.[jp][pn]g"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_records_of_the_examples_are_valid(path: Path, tmp_path: Path) -> None:
+    spec = ScanSpec(Settings(home=tmp_path), Stage.STANDARD)
+    record = examine(ImageFile.open(path), spec, spec.analyzers()).record
+    validator().validate(record.to_json())
+    assert Record.from_json(record.to_json()) == record
