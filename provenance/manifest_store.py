@@ -121,7 +121,7 @@ def library_version() -> str:
     if parts < _FLOOR:
         wanted = ".".join(map(str, _FLOOR))
         raise UserError(f"c2pa-python {installed} is too old: at least {wanted} is needed")
-    import c2pa  # type: ignore[import-untyped]
+    import c2pa
 
     return f"c2pa-python {installed}, c2pa-rs {c2pa.sdk_version()}"
 
@@ -133,7 +133,7 @@ def library_context(trust: TrustStore) -> Any:
     on the network would make the whole credential invalid.
     """
     library_version()
-    import c2pa  # type: ignore[import-untyped]
+    import c2pa
 
     return c2pa.Context.from_dict(
         {
@@ -216,7 +216,7 @@ def _ask_library(
     image: "ImageFile", context: Any, outside: bytes | None
 ) -> tuple[str | None, dict[str, Any]]:
     """Return the library's JSON and validation results; None where it finds no manifest."""
-    import c2pa  # type: ignore[import-untyped]
+    import c2pa
 
     mime = image.metadata.mime if image.format else _SIDECAR_MIME
     try:

@@ -108,7 +108,7 @@ class Authority:
         )
 
     def signer(self, tsa_url: bytes | None = None) -> Any:
-        import c2pa  # type: ignore[import-untyped]
+        import c2pa
 
         key = self.key.private_bytes(
             serialization.Encoding.PEM,
@@ -148,7 +148,7 @@ OPENED = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["parent0"]}}
 
 
 @dataclass
-class Ingredient:
+class Quoted:
     data: bytes
     relationship: str = "parentOf"
     mime: str = "image/jpeg"
@@ -161,7 +161,7 @@ class Signing:
 
     folder: Path
     homes: dict[tuple[Any, ...], Path] = field(default_factory=dict)
-    Ingredient = Ingredient
+    Ingredient = staticmethod(Quoted)
     picture = staticmethod(picture)
     edited = staticmethod(edited)
     pem = staticmethod(pem)
@@ -192,7 +192,7 @@ class Signing:
         actions: list[dict[str, Any]] | None = None,
         *,
         assertions: Iterable[dict[str, Any]] = (),
-        ingredients: Iterable[Ingredient] = (),
+        ingredients: Iterable[Quoted] = (),
         mime: str = "image/jpeg",
         embed: bool = True,
         url: str = "",
@@ -241,8 +241,9 @@ class Signing:
         **options: Any,
     ) -> bytes:
         """Return an edited copy of a picture, signed with the picture as its ingredient."""
-        steps = [OPENED, {"action": "c2pa.drawing"}] if actions is None else actions
-        made = Ingredient(parent, relationship)
+        opened: list[dict[str, Any]] = [OPENED, {"action": "c2pa.drawing"}]
+        steps = opened if actions is None else actions
+        made = Quoted(parent, relationship)
         return self.sign(authority, edited(parent), steps, ingredients=[made], **options)[0]
 
     def home(self, *signers: Authority, tsas: Iterable[x509.Certificate] = ()) -> Path:
