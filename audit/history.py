@@ -21,6 +21,9 @@ _MIXED = frozenset({"compositeWithTrainedAlgorithmicMedia", "compositeSynthetic"
 _PUBLISHED = "c2pa.published"
 _CREATED = "c2pa.created"
 _QUIET = frozenset({_PUBLISHED, _CREATED, "c2pa.opened", "c2pa.unknown", ""})
+_SAVED = frozenset({"c2pa.converted", "c2pa.repackaged", "c2pa.edited.metadata"}) | {
+    f"c2pa.{word}" for word in ("transcoded", "watermarked", "watermarked.bound")
+}
 _LISTED = ("official", "interim", "user")
 
 
@@ -29,8 +32,8 @@ class Step:
     """One step that a credential records.
 
     Attributes:
-        kind: `captured`, `made`, `created`, `edited`, `model_edited`, `placed`, `published`,
-            `opened` or `unknown`.
+        kind: `captured`, `made`, `created`, `edited`, `saved`, `model_edited`, `placed`,
+            `published`, `opened` or `unknown`.
         title: the kind in words.
         what: the actions that it names, or the picture that was placed.
         who: the program or device that it names; may be empty.
@@ -105,7 +108,7 @@ def _own(node: Mapping[str, Any], state: str, words: Catalogue, placed: str) -> 
     if types & _MIXED or (types & _MODELS and _CREATED not in actions):
         kinds.append(("model_edited", what))
     elif done:
-        kinds.append(("edited", what))
+        kinds.append(("edited" if set(done) - _SAVED else "saved", what))
     if _PUBLISHED in actions:
         kinds.append(("published", ""))
     if not kinds:

@@ -144,6 +144,7 @@ class Page:
     answers: tuple[Answer, ...]
     history: tuple[Step, ...]
     facts: tuple[Line, ...]
+    hashes: tuple[Line, ...]
     unchecked: tuple[Line, ...]
     further: tuple[str, ...]
     commands: tuple[str, ...]
@@ -193,6 +194,7 @@ def page(record: Record, words: Catalogue, coverage: Coverage | None = None) -> 
         answers=_answers(record, words),
         history=steps(record, words),
         facts=tuple(_facts(record, words)),
+        hashes=tuple(_hashes(record)),
         unchecked=tuple(_unchecked(record, words, coverage)),
         further=tuple(_further(record, words)),
         commands=tuple(_commands(record, coverage)),
@@ -306,7 +308,10 @@ def _facts(record: Record, words: Catalogue) -> Iterable[Line]:
         yield Line(table.get(f"fact.{name}", visible(name, 60)), _fact(record.facts[name], words))
     if record.sha256:
         yield Line("SHA-256", record.sha256)
-    for name in [name for name in others if name.startswith("hash.")][:_MAX_LINES]:
+
+
+def _hashes(record: Record) -> Iterable[Line]:
+    for name in sorted(name for name in record.facts if name.startswith("hash."))[:_MAX_LINES]:
         value = record.facts[name]
         if isinstance(value, Mapping) and {"alg", "value"} <= set(value):
             yield Line(shown(value["alg"]), shown(value["value"]))
@@ -336,7 +341,7 @@ def _unchecked(record: Record, words: Catalogue, coverage: Coverage | None) -> I
 
 def missing(words: Catalogue, coverage: Coverage) -> list[Line]:
     """Name the kinds of check that the scan did not run, each with the reason."""
-    lines = []
+    reasons: dict[str, list[str]] = {}
     for prefix in ("c2pa", "label", "trace", "watermark", "detector", "forgery", "privacy", "copy"):
         if prefix in coverage.ran:
             continue
@@ -345,8 +350,9 @@ def missing(words: Catalogue, coverage: Coverage) -> list[Line]:
             why = words.ui("gap.profile", profile=coverage.profile, other=stage.value)
             if Stage(coverage.profile or "deep").includes(stage):
                 why = words.ui("gap.chosen")
-        lines.append(Line(words.ui(f"gap.{prefix}"), why))
-    return lines
+        reasons.setdefault(why, []).append(words.ui(f"gap.{prefix}"))
+    join = words.ui("gap.join").join
+    return [Line(words.ui("gap.list", names=join(names)), why) for why, names in reasons.items()]
 
 
 def _further(record: Record, words: Catalogue) -> Iterable[str]:
@@ -356,7 +362,8 @@ def _further(record: Record, words: Catalogue) -> Iterable[str]:
     codes = {finding.code for finding in record.findings}
     if "c2pa.manifest.unfetched" in codes:
         yield words.ui("further.unfetched")
-    if record.file.bytes and not any(name.startswith("camera.") for name in record.facts):
+    silent = record.verdict.status in (Status.NO_EVIDENCE, Status.INCONCLUSIVE)
+    if silent and not any(name.startswith("camera.") for name in record.facts):
         yield words.ui("further.stripped")
 
 

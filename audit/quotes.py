@@ -106,8 +106,9 @@ def _credential(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:
 
 
 def _titles(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:
-    for code, titles in _map(details.get("codes")).items():
-        yield Line(_text(code), _value(_list(titles), words))
+    titles = [item for found in _map(details.get("codes")).values() for item in _list(found)]
+    yield Line(_label("parents", words), _value(list(dict.fromkeys(titles)), words))
+    yield Line(_label("failed", words), _value(list(_map(details.get("codes"))), words))
 
 
 def _statements(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:

@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ from counterproof.audit.page import (
     Coverage,
     Page,
     missing,
+    name_of,
     needs_eyes,
     page,
     rank,
@@ -87,6 +88,8 @@ class Row:
 
     position: int
     path: str
+    name: str
+    folder: str
     sha256: str
     status: Status
     reason: str
@@ -175,6 +178,7 @@ class Gathered:
     pages: list[Record] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     runs: dict[str, RunInfo] = field(default_factory=dict)
+    root: str = ""
 
 
 def write_report(
@@ -296,6 +300,8 @@ def _gather(records: Iterable[Record], words: Catalogue) -> Gathered:
     pages: Best[Record] = Best(_PAGES)
     rows: Best[Row] = Best(_ROWS)
     for position, record in enumerate(records):
+        folder = _folder(visible(record.path))
+        found.root = _common(found.root, folder) if found.total else folder
         found.total += 1
         found.counts[record.verdict.status] += 1
         eyes = needs_eyes(record)
@@ -307,9 +313,12 @@ def _gather(records: Iterable[Record], words: Catalogue) -> Gathered:
             run = record.run
             found.runs.setdefault(f"{run.version} {run.profile} {run.as_of}", run)
     found.pages, found.rows = pages.sorted(), rows.sorted()
+    if found.total == 1:
+        found.root = ""
     room = _ROWS_BYTES
+    found.rows = [replace(row, folder=_folder(row.path)[len(found.root) :]) for row in found.rows]
     for number, row in enumerate(found.rows):
-        room -= 360 + 2 * len("".join((row.path, row.reason, row.camera, row.captured)))
+        room -= 380 + 2 * len("".join((row.name, row.folder, row.reason, row.camera)))
         if room < 0:
             del found.rows[number:]
             break
@@ -320,6 +329,18 @@ def _gather(records: Iterable[Record], words: Catalogue) -> Gathered:
             if record.verdict.status is not Status.NO_EVIDENCE or needs_eyes(record)
         ]
     return found
+
+
+def _folder(path: str) -> str:
+    """Return the folder of a path, with its last separator."""
+    return path[: max(path.rfind("/"), path.rfind("\\") if os.sep == "\\" else -1) + 1]
+
+
+def _common(first: str, second: str) -> str:
+    """Return the folder that two folders share, with its last separator."""
+    while not second.startswith(first):
+        first = _folder(first[:-1])
+    return first
 
 
 def _row(record: Record, position: int, words: Catalogue) -> Row:
@@ -334,11 +355,13 @@ def _row(record: Record, position: int, words: Catalogue) -> Row:
     return Row(
         position,
         visible(record.path),
+        name_of(record.path),
+        "",
         record.sha256,
         record.verdict.status,
         words.sentence(top) if top and named else "",
         camera,
-        shown(record.facts.get("captured_at", ""), 25),
+        shown(record.facts.get("captured_at", ""), 16).replace("T", " "),
         file.format.upper(),
         f"{file.width}×{file.height}" if file.width else "",
     )
@@ -486,6 +509,7 @@ class _Tail:
     ) -> None:
         self.records = records
         self.in_table = in_table
+        self.root = found.root
         self.count = found.total - len(found.rows)
         listed = dict.fromkeys(_FAMILIES, 0)
         for row in found.rows:
@@ -506,7 +530,7 @@ class _Tail:
         for position, record in enumerate(self.records()):
             if record.verdict.status is not status or position in self.in_table:
                 continue
-            path = visible(record.path)
+            path = visible(record.path)[len(self.root) :]
             self.room -= len(path.encode("utf-8", "replace")) + 1
             if self.room >= 0:
                 yield path

@@ -1,0 +1,217 @@
+"""`counterproof show IMAGE`: one picture in depth, on one page that can be printed."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from counterproof.errors import UserError
+from counterproof.text import LANGUAGES, Catalogue, cell_width, wrap
+
+if TYPE_CHECKING:
+    from counterproof.audit.page import Page, Reason
+    from counterproof.findings import Record
+    from counterproof.settings import Settings
+
+__all__ = ["lay_out", "show"]
+
+_MAX_WIDTH = 96
+_COLUMN = 30
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("image", metavar="IMAGE")
+@click.option(
+    "--profile",
+    type=click.Choice(["quick", "standard", "deep"]),
+    default="standard",
+    show_default=True,
+    help="How much to look at.",
+)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What stdout gets.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="FILE",
+    help="Also write its page (.html) or its record (.json, .csv …).",
+)
+@click.option("--online", is_flag=True, default=None, help="Fetch remote manifests and revocation.")
+@click.option("--as-of", metavar="DATE", help="Judge dates as of this day, YYYY-MM-DD.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+def show(
+    image: str,
+    profile: str,
+    fmt: str,
+    outputs: tuple[str, ...],
+    online: bool | None,
+    as_of: str | None,
+    lang: str | None,
+) -> None:
+    """Show one picture in depth: what is known of it, why, and what is not known.
+
+    Prints its facts, its status in a sentence, each finding with what it means and does not
+    mean, the five answers about its credential, what was not checked and how to check further.
+    """
+    from counterproof.audit.page import page
+    from counterproof.audit.report import coverage_of
+    from counterproof.findings import Status
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue
+
+    settings = load_settings({"language": lang, "online": online, "as_of": as_of})
+    words = catalogue(settings.language)
+    record = _look(image, profile, settings)
+    for name in outputs:
+        _write(name, record, image, settings, words)
+    if fmt == "json":
+        text = json.dumps(record.to_json(), ensure_ascii=False, indent=2)
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        sys.stdout.buffer.flush()
+    elif not outputs or sys.stdout.isatty():
+        width = min(shutil.get_terminal_size((88, 24)).columns, _MAX_WIDTH)
+        said = page(record, words, coverage_of(record.run, settings))
+        # None: click strips the bold where stdout is no terminal
+        click.echo(lay_out(said, words, width), color=False if "NO_COLOR" in os.environ else None)
+    for name in outputs:
+        if name != "-":
+            click.echo(words.ui("scan.wrote", file=name), err=True)
+    if record.verdict.status is Status.UNREADABLE:
+        sys.exit(3)
+
+
+def _look(image: str, profile: str, settings: "Settings") -> "Record":
+    """Scan one picture; a worker takes the blow if it is hostile."""
+    from counterproof.audit.scan import scan
+
+    if not os.path.lexists(image):
+        raise UserError(f"{image}: no such file")
+    if os.path.isdir(image):
+        raise UserError(f"{image}: expected a picture, got a folder; use `counterproof scan`")
+    return next(iter(scan(image, settings=settings, profile=profile, jobs=1)))
+
+
+def _write(name: str, record: "Record", image: str, settings: "Settings", words: Catalogue) -> None:
+    from counterproof.audit import exports, thumbnails
+    from counterproof.audit.report import write_page
+
+    kind = exports.format_of(name)
+    if kind != "html":
+        with exports.open_writer(name, kind, words) as writer:
+            writer.write(record)
+        return
+    wanted = [(record.sha256, image)] if record.sha256 else []
+    views = thumbnails.make(wanted, thumbnails.LARGE, settings.limits)
+    view = next(views, thumbnails.View("", None, "unreadable"))
+    write_page(record, view, name, settings)
+
+
+# -- layout -----------------------------------------------------------------------------
+
+
+def lay_out(page: "Page", words: Catalogue, width: int) -> str:
+    """Lay out a picture's page for a terminal or a printer.
+
+    Args:
+        page: what is said.
+        words: language of the headings.
+        width: in columns; wide characters take two.
+
+    Returns:
+        Lines with bold headings (ANSI); click strips that where it is not wanted.
+    """
+    blocks = [click.style(page.name, bold=True)]
+    blocks.append(_lines(((line.label, line.value) for line in page.facts), width))
+    status = [click.style(page.short.upper(), bold=True), wrap(page.says, width, "  "), ""]
+    status.append(_sides(page.means, page.does_not_mean, "", words, width))
+    blocks.append("\n".join(status))
+    blocks.append(_heading("page.why", words))
+    blocks += [_reason(reason, words, width) for reason in page.reasons]
+    if not page.reasons:
+        blocks.append(wrap(words.ui("page.nothing"), width, "  "))
+    if page.more_reasons:
+        blocks.append("  " + words.ui("report.more", n=page.more_reasons))
+    answers = _lines(((answer.asks, answer.says) for answer in page.answers), width)
+    blocks.append(f"{_heading('page.answers', words)}\n{answers}")
+    if page.history:
+        blocks.append(f"{_heading('page.history', words)}\n{_history(page, width)}")
+    gaps = "\n".join(
+        wrap(f"{line.label} {line.value}".rstrip(), width, "  ") for line in page.unchecked
+    )
+    gaps = gaps or wrap(words.ui("page.all_ran"), width, "  ")
+    blocks.append(f"{_heading('page.unchecked', words)}\n{gaps}")
+    further = [wrap(text, width, "  ") for text in page.further]
+    further += [f"  {command}" for command in page.commands]
+    blocks.append("\n".join([_heading("heading.next", words), *further]))
+    return "\n\n".join(blocks)
+
+
+def _heading(key: str, words: Catalogue) -> str:
+    return click.style(words.ui(key).upper(), bold=True)
+
+
+def _reason(reason: "Reason", words: Catalogue, width: int) -> str:
+    lines = [click.style(wrap(reason.says, width, "  "), bold=True)]
+    basis = words.ui("page.basis", basis=reason.basis)
+    if reason.carries:
+        basis = f"{words.ui('page.carries')} · {basis}"
+    elif reason.against:
+        basis = f"{words.ui('page.against')} · {basis}"
+    lines.append(wrap(f"{basis} · {reason.code}", width, "  "))
+    if reason.rate:
+        lines.append(wrap(reason.rate, width, "  "))
+    if reason.quotes:
+        lines.append(_lines(((line.label, line.value) for line in reason.quotes), width, "    "))
+    if reason.means:
+        lines.append(_sides(reason.means, reason.does_not_mean, reason.innocent, words, width))
+    return "\n".join(lines)
+
+
+def _sides(means: str, does_not_mean: str, innocent: str, words: Catalogue, width: int) -> str:
+    rows = [
+        (words.ui("heading.means"), means),
+        (words.ui("heading.does_not_mean"), does_not_mean),
+        (words.ui("heading.innocent"), innocent),
+    ]
+    return _lines(((label, text) for label, text in rows if text), width, "    ")
+
+
+def _history(page: "Page", width: int) -> str:
+    marks = {"intact": "o", "broken": "x", "unchecked": "?", "missing": "?"}
+    lines = []
+    for number, step in enumerate(page.history):
+        bar = "|" if number + 1 < len(page.history) else " "
+        lines.append(f"  {marks[step.state]}  " + click.style(step.title, bold=True))
+        for text in (step.what, step.who, step.signer, step.when, step.note):
+            if text:
+                lines += [f"  {bar}  {line}" for line in wrap(text, width - 5).splitlines()]
+        lines.append(f"  {bar}" if bar == "|" else "")
+    return "\n".join(lines).rstrip()
+
+
+def _lines(rows: Iterable[tuple[str, str]], width: int, indent: str = "  ") -> str:
+    """Lay out labels and texts in two columns, or one below the other where it is narrow."""
+    lines = []
+    rows = list(rows)
+    column = min(_COLUMN, width // 3, max((cell_width(label) for label, _ in rows), default=0) + 2)
+    for label, text in rows:
+        if width < 50 or cell_width(label) > column - 1:
+            lines.append(f"{indent}{label}")
+            lines.append(wrap(text, width, indent + "  "))
+            continue
+        first, *rest = wrap(text, max(width - column - len(indent), 20)).splitlines() or [""]
+        lines.append(f"{indent}{label}{' ' * (column - cell_width(label))}{first}")
+        lines += [f"{indent}{' ' * column}{line}" for line in rest]
+    return "\n".join(lines)
