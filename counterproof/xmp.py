@@ -9,8 +9,8 @@ Source: XMP part 1 (ISO 16684-1:2019) §7 for the RDF forms, part 3 §1.1.3.1 fo
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from counterproof.containers import Block
@@ -25,13 +25,19 @@ Name: TypeAlias = tuple[str, str]
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XML = "http://www.w3.org/XML/1998/namespace"
-_NOTE = "http://ns.adobe.com/xmp/note/"
+_RDF = (RDF, "RDF")
+_DESCRIPTION = (RDF, "Description")
+_DESCRIPTION_NAME = f"{RDF} Description"
 
 _MAX_BYTES = 8 * 2**20
 _MAX_RECOVERED_BYTES = 2**20
 _MAX_ELEMENTS = 20_000
+_MAX_SKIPPED = 400_000
 _MAX_DEPTH = 48
 _MAX_VALUES = 1_000
+_MAX_EQUAL_SIGNS = 100_000  # more attributes than any packet has; expat is slow with them
+_MAX_PACKETS = 16
+_MAX_EXTENDED = 2
 _GUID_BYTES = 32
 
 _ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,63}:)?(?:xmpmeta|xapmeta|RDF)[\s>]")
@@ -64,25 +70,32 @@ class Packet:
         return self.properties.get((namespace, name), ())
 
 
-def packets(image: "ImageFile", mentioning: Iterable[bytes]) -> list[Packet]:
+def packets(
+    image: "ImageFile", mentioning: Iterable[bytes], only: Collection[Name] = ()
+) -> list[Packet]:
     """Parse the XMP packets of one picture that can hold a property of interest.
 
-    A packet is parsed only if one of the names stands in its bytes. XML allows no escape
-    inside a name, so the check cannot miss one, and a packet without costs microseconds.
+    A packet is parsed only if one of the words stands in its bytes. XML allows no escape
+    inside a name, so a check for names cannot miss one, and a packet without costs
+    microseconds.
 
     Args:
         image: the picture.
-        mentioning: local names of the properties of interest, ASCII.
+        mentioning: words, such as local names of the properties of interest, ASCII.
+        only: the properties of interest; others are skipped unread. All if empty.
     """
-    wanted = tuple(mentioning)
-    found = [
-        parse(text, block.offset, block.length)
-        for block in image.blocks("xmp")
-        if _mentions(text := _utf8(block.data), wanted)
-    ]
+    words = tuple(mentioning)
+    budget = _Budget()
+    found: list[Packet] = []
+    mains = image.blocks("xmp")
+    for block in mains[:_MAX_PACKETS]:
+        if _mentions(text := _utf8(block.data), words):
+            found.append(_parse(text, Packet("xmp", block.offset, block.length), only, budget))
     pieces = image.blocks("xmp_extended")
-    if pieces:
-        found += _extended(image.blocks("xmp"), pieces, wanted)
+    if pieces and mains:
+        for packet, text in _extended(mains, pieces):
+            if _mentions(text, words):
+                found.append(_parse(text, packet, only, budget))
     return found
 
 
@@ -108,10 +121,8 @@ def _utf8(data: bytes) -> bytes:
     return data[:_MAX_BYTES].decode(codec, "replace").encode("utf-8", "replace")
 
 
-def _extended(
-    mains: Iterable[Block], pieces: Sequence[Block], names: Sequence[bytes]
-) -> list[Packet]:
-    """Join the pieces of extended XMP by GUID and parse what a main packet refers to."""
+def _extended(mains: Iterable[Block], pieces: Sequence[Block]) -> Iterator[tuple[Packet, bytes]]:
+    """Join the pieces of extended XMP by GUID; yield what a main packet refers to, unparsed."""
     parts: dict[bytes, list[Block]] = {}
     for piece in pieces:
         if len(piece.data) > _GUID_BYTES + 8:
@@ -119,16 +130,11 @@ def _extended(
     # An editor that does not know extended XMP leaves stale pieces behind: without a main
     # packet that names their GUID they say nothing of this picture.
     referred = b"".join(block.data.upper() for block in mains if b"HasExtendedXMP" in block.data)
-    found = []
-    for guid, blocks in parts.items():
-        if guid not in referred or not guid.isalnum():
-            continue
-        text, damage = _join(blocks)
-        if _mentions(text := _utf8(text), names):
-            length = sum(block.length for block in blocks)
-            packet = parse(text, blocks[0].offset, length, kind="xmp_extended")
-            found.append(_damaged(packet, damage))
-    return found
+    linked = [guid for guid in parts if guid.isalnum() and guid in referred]
+    for guid in linked[:_MAX_EXTENDED]:
+        text, damage = _join(parts[guid])
+        length = sum(block.length for block in parts[guid])
+        yield Packet("xmp_extended", parts[guid][0].offset, length, damage=damage), _utf8(text)
 
 
 def _join(blocks: Iterable[Block]) -> tuple[bytes, str]:
@@ -149,13 +155,13 @@ def _join(blocks: Iterable[Block]) -> tuple[bytes, str]:
     return bytes(joined), ""
 
 
-def _damaged(packet: Packet, damage: str) -> Packet:
-    if not damage:
-        return packet
-    joined = "; ".join(filter(None, (damage, packet.damage)))
-    return Packet(
-        packet.kind, packet.offset, packet.length, packet.properties, packet.fields, joined
-    )
+@dataclass(slots=True)
+class _Budget:
+    """What the packets of one picture may still cost together."""
+
+    elements: int = _MAX_ELEMENTS
+    skipped: int = _MAX_SKIPPED
+    bytes: int = _MAX_BYTES
 
 
 class _Element:
@@ -163,7 +169,7 @@ class _Element:
 
     __slots__ = ("attributes", "children", "closed", "name", "text")
 
-    def __init__(self, name: str, attributes: dict[str, str]) -> None:
+    def __init__(self, name: str, attributes: Mapping[str, str]) -> None:
         self.name = _split(name)
         self.attributes = {_split(key): value for key, value in attributes.items()}
         self.children: list[_Element] = []
@@ -175,36 +181,43 @@ class _Stop(Exception):
     """A limit was met: keep what was read."""
 
 
-def parse(data: bytes, offset: int = 0, length: int = 0, *, kind: str = "xmp") -> Packet:
+def parse(data: bytes, only: Collection[Name] = ()) -> Packet:
     """Parse one packet. Never raises for its content: what could not be read is `damage`.
 
     Args:
         data: the packet, with or without its `<?xpacket?>` wrapper.
-        offset: of its block in the file, in bytes; kept for the reader.
-        length: of its block in bytes; kept for the reader.
-        kind: kept for the reader.
+        only: the properties of interest; others are skipped unread. All if empty.
     """
-    data, damage = _prepare(_utf8(data))
-    if not data:
-        return Packet(kind, offset, length, damage=damage or "no XMP root element")
-    root, fault = _tree(data)
-    if fault and len(data) <= _MAX_RECOVERED_BYTES and _BARE_AMPERSAND.search(data):
-        damage = damage or "an ampersand is not escaped"
-        root, fault = _tree(_BARE_AMPERSAND.sub(b"&amp;", data))
-    packet = Packet(kind, offset, length, damage="; ".join(filter(None, (damage, fault))))
-    _collect(root, packet)
-    return packet
+    return _parse(_utf8(data), Packet(), only, _Budget())
 
 
-def _prepare(data: bytes) -> tuple[bytes, str]:
+def _parse(data: bytes, packet: Packet, only: Collection[Name], budget: _Budget) -> Packet:
+    """Return the packet with what its text says."""
+    data, damage = _prepare(data, budget)
+    faults = [packet.damage, damage]
+    if data:
+        names = frozenset(f"{namespace} {name}" for namespace, name in only)
+        root, fault = _tree(data, names, budget)
+        if fault and len(data) <= _MAX_RECOVERED_BYTES and _BARE_AMPERSAND.search(data):
+            faults.append("an ampersand is not escaped")
+            root, fault = _tree(_BARE_AMPERSAND.sub(b"&amp;", data), names, budget)
+        _collect(root, packet)
+        faults.append(fault)
+    return replace(packet, damage="; ".join(filter(None, faults)))
+
+
+def _prepare(data: bytes, budget: _Budget) -> tuple[bytes, str]:
     """Cut the packet to its root element and replace bytes that no XML may hold."""
     faults = []
-    if len(data) > _MAX_BYTES:
-        data = data[:_MAX_BYTES]
-        faults.append(f"longer than {_MAX_BYTES:,} bytes")
+    if len(data) > budget.bytes:
+        data = data[: budget.bytes]
+        faults.append(f"more than {_MAX_BYTES:,} bytes of XMP")
+    budget.bytes -= len(data)
     start = _ROOT.search(data)
     if start is None:
-        return b"", ""
+        return b"", "no XMP root element"
+    if data.count(b"=") > _MAX_EQUAL_SIGNS:
+        return b"", "too many attributes"
     data = data[start.start() : data.rfind(b">") + 1]
     if _FORBIDDEN.search(data):
         data = _FORBIDDEN.sub(b" ", data)
@@ -217,18 +230,31 @@ def _prepare(data: bytes) -> tuple[bytes, str]:
     return data, "; ".join(faults)
 
 
-def _tree(data: bytes) -> tuple[_Element, str]:
-    """Build the tree of elements under limits; return it and what stopped it."""
+def _tree(data: bytes, only: Collection[str], budget: _Budget) -> tuple[_Element, str]:
+    """Build the tree of elements under limits; return it and what stopped it.
+
+    Properties that are not of interest are skipped with all they hold: some programs keep
+    tens of thousands of entries in one (`photoshop:DocumentAncestors`).
+    """
     from xml.parsers import expat
 
     top = _Element("", {})
     stack = [top]
-    count = 0
+    skipping = 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal count
-        count += 1 + len(attributes) // 8
-        if count > _MAX_ELEMENTS:
+        nonlocal skipping
+        inside = len(stack) > 2 and stack[-1].name == _DESCRIPTION and stack[-2].name == _RDF
+        if skipping or (only and inside and name not in only):
+            skipping += 1
+            budget.skipped -= 1
+            if budget.skipped < 0:
+                raise _Stop(f"more than {_MAX_SKIPPED:,} elements")
+            return
+        if only and name == _DESCRIPTION_NAME and stack[-1].name == _RDF:
+            attributes = {key: attributes[key] for key in only if key in attributes}
+        budget.elements -= 1 + len(attributes) // 8
+        if budget.elements < 0:
             raise _Stop(f"more than {_MAX_ELEMENTS:,} elements")
         if len(stack) > _MAX_DEPTH:
             raise _Stop(f"nested deeper than {_MAX_DEPTH} levels")
@@ -237,9 +263,17 @@ def _tree(data: bytes) -> tuple[_Element, str]:
         stack.append(element)
 
     def end(_name: str) -> None:
+        nonlocal skipping
+        if skipping:
+            skipping -= 1
+            return
         stack.pop().closed = True
         if len(stack) == 1:
             raise _Stop("")  # the root is complete: whatever follows is no XMP
+
+    def text(characters: str) -> None:
+        if not skipping:
+            stack[-1].text.append(characters)
 
     def refuse(*_: Any) -> None:
         raise _Stop("a document type declaration is not allowed")
@@ -248,7 +282,7 @@ def _tree(data: bytes) -> tuple[_Element, str]:
     parser.buffer_text = True
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.CharacterDataHandler = lambda text: stack[-1].text.append(text)
+    parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
     try:
@@ -270,13 +304,13 @@ def _split(name: str) -> Name:
 def _collect(top: _Element, packet: Packet) -> None:
     """Read the properties of every top-level description of the packet."""
     for root in top.children:
-        holders = [root] if root.name == (RDF, "RDF") else root.children
+        holders = [root] if root.name == _RDF else root.children
         for holder in holders:
-            if holder.name != (RDF, "RDF"):
+            if holder.name != _RDF:
                 continue
             for description in holder.children:
                 # XMP allows one subject per packet, so `rdf:about` is not compared.
-                if description.name == (RDF, "Description"):
+                if description.name == _DESCRIPTION:
                     _describe(description, packet)
 
 
@@ -330,7 +364,7 @@ def _holder(element: _Element) -> _Element | None:
     """Return the element with the fields of a structure, in any of its RDF forms, or None."""
     if element.attributes.get((RDF, "parseType")) == "Resource":
         return element
-    if len(element.children) == 1 and element.children[0].name == (RDF, "Description"):
+    if len(element.children) == 1 and element.children[0].name == _DESCRIPTION:
         return element.children[0]
     if not element.children and any(n not in ("", RDF, _XML) for n, _ in element.attributes):
         return element

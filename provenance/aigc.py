@@ -38,6 +38,7 @@ FIELDS = (
 )
 _LABELS = ("1", "2", "3")
 _MAX_TEXT = 64 * 1024  # characters; a label in use has some 200
+_MAX_NAMED = 16  # fields that are named as defective
 _PRINTABLE = re.compile(r"[\x21-\x7e]*")
 
 
@@ -75,6 +76,8 @@ class _Faults:
 
     def add(self, reason: str, name: str = "") -> None:
         self.reasons[reason] = None
+        if len(self.where) >= _MAX_NAMED and name not in self.where:
+            return
         if name and reason not in self.where.get(name, ()):
             self.where[name] = (*self.where.get(name, ()), reason)
 

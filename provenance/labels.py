@@ -18,8 +18,17 @@ from counterproof.xmp import Packet, packets
 __all__ = ["LabelsAnalyzer"]
 
 _MENTIONS = (b"DigitalSourceType", b"AISystem", b"AIPrompt", b"AIGC")
+_PROPERTIES = (
+    (EXTENSION, "DigitalSourceType"),
+    (EXTENSION, "AISystemUsed"),
+    (EXTENSION, "AISystemVersionUsed"),
+    (EXTENSION, "AIPromptInformation"),
+    (EXTENSION, "AIPromptWriterName"),
+    (aigc.NAMESPACE, "AIGC"),
+)
 _ADMISSIONS = (Claim.SYNTHETIC, Claim.MODEL_EDITED)
 _MAX_QUOTE = 100  # characters of a value that a finding quotes
+_MAX_TYPES = 8  # source types, labels and places that findings list
 
 
 class LabelsAnalyzer(Analyzer):
@@ -36,7 +45,7 @@ class LabelsAnalyzer(Analyzer):
         Raises:
             ImageError: never; what cannot be read is no label.
         """
-        found = packets(image, _MENTIONS)
+        found = packets(image, _MENTIONS, _PROPERTIES)
         types = list(_source_types(found))
         yield from types
         yield from _ai_fields(found, types)
@@ -59,11 +68,11 @@ def _source_types(found: Iterable[Packet]) -> Iterator[Finding]:
             kind = read_source_type(value)
             entry = named.setdefault(kind.code or value, (kind, value, []))
             entry[2].append(_place(packet))
-    for kind, value, places in named.values():
+    for kind, value, places in list(named.values())[:_MAX_TYPES]:
         details: dict[str, Any] = {
             "source_type": kind.code or None,
             "value": value[:_MAX_QUOTE],
-            "where": places,
+            "where": places[:_MAX_TYPES],
         }
         if kind.malformed:
             details["malformed"] = list(kind.malformed)
@@ -195,7 +204,7 @@ def _aigc_details(located: Sequence[_Located]) -> dict[str, Any]:
                 "faults": {name: list(found) for name, found in label.where.items()},
                 "where": place,
             }
-            for label, place in located[:16]
+            for label, place in located[:_MAX_TYPES]
         ]
     }
 

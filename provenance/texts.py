@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Text", "read_texts"]
 
+_MAX_TEXTS = 1_000
+_MAX_TEXT_BYTES = 4 * 2**20
+_MAX_KEY_CHARS = 80  # a PNG keyword has at most 79
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -30,14 +34,18 @@ class Text:
 
     def to_json(self) -> dict[str, Any]:
         """Return where the text lies, without what it says."""
-        return {"kind": self.kind, "key": self.key, "offset": self.offset}
+        return {"kind": self.kind, "key": self.key[:_MAX_KEY_CHARS], "offset": self.offset}
 
 
 def read_texts(image: "ImageFile") -> Iterator[Text]:
-    """Yield PNG texts, comments and EXIF text tags in file order; XMP is read by property."""
-    for block in image.blocks("text", "comment", "exif"):
+    """Yield PNG texts, comments and EXIF text tags in file order; XMP is read by property.
+
+    Of a hostile file the first 1,000 blocks are read, and 4 MiB of each.
+    """
+    for block in image.blocks("text", "comment", "exif")[:_MAX_TEXTS]:
         if block.kind == "exif":
             for tag in read_exif_text(block.data):
                 yield Text("exif", tag.name, tag.text, block.offset)
         else:
-            yield Text(block.kind, block.key, block.data.decode("utf-8", "replace"), block.offset)
+            text = block.data[:_MAX_TEXT_BYTES].decode("utf-8", "replace")
+            yield Text(block.kind, block.key, text, block.offset)

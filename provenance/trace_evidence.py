@@ -78,7 +78,7 @@ class Evidence:
     def __init__(self, image: "ImageFile") -> None:
         self.image = image
         self.texts = list(read_texts(image))
-        for packet in packets(image, _MENTIONS):
+        for packet in packets(image, _MENTIONS, _XMP_NAMES):
             for name in _XMP_NAMES:
                 for value in packet.get(*name)[:8]:
                     self.texts.append(Text("xmp", name[1], value, packet.offset))

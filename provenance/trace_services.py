@@ -8,8 +8,7 @@ from counterproof.provenance.trace_evidence import Evidence, Family, Trace
 
 __all__ = ["SERVICES"]
 
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_IS_UUID = re.compile(_UUID, re.IGNORECASE)
+_IS_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MIN_SIGNATURE_BYTES = 64
 
 
@@ -49,7 +48,7 @@ def _novelai_mode(comment: dict[str, object]) -> str:
     return "image_to_image" if "Img2ImgRequest" in request else "text_to_image"
 
 
-_JOB = re.compile(rf"(?P<prompt>.*?)\s*Job ID: (?P<job>{_UUID})\s*", re.DOTALL | re.IGNORECASE)
+_JOB = "Job ID: "
 _PARAMETER = re.compile(r" --(?:ar|v|niji|s|stylize|style|chaos|raw|profile|sref|iw|seed)\b")
 _VERSION = re.compile(r" --(?:v|niji) ([\d.]{1,6})")
 _MAX_DESCRIPTION = 32 * 1024
@@ -58,22 +57,23 @@ _MAX_DESCRIPTION = 32 * 1024
 def _midjourney(evidence: Evidence) -> Trace | None:
     """Read the job's description and one thing more: a parameter, the user or the same GUID."""
     text = evidence.png("Description") or evidence.exif("ImageDescription")
-    if text is None or len(text.value) > _MAX_DESCRIPTION or "Job ID: " not in text.value:
+    if text is None or len(text.value) > _MAX_DESCRIPTION:
         return None
-    found = _JOB.fullmatch(text.value)
-    if found is None:
+    prompt, found, job = text.value.rpartition(_JOB)
+    if not found or not _IS_UUID.fullmatch(job.strip()):
         return None
-    guid = evidence.xmp("DigImageGUID")
-    same = guid is not None and guid.value.lower() == found["job"].lower()
-    if not (same or evidence.png("Author") or _PARAMETER.search(f" {found['prompt']}")):
+    prompt = f" {prompt.strip()}"
+    guid, author = evidence.xmp("DigImageGUID"), evidence.png("Author")
+    same = guid is not None and guid.value.lower() == job.strip().lower()
+    if not (same or author or _PARAMETER.search(prompt)):
         return None
-    version = _VERSION.search(f" {found['prompt']}")
+    version = _VERSION.search(prompt)
     return Trace(
         text,
         "Midjourney",
         version=version[1] if version else "",
-        prompt_chars=len(found["prompt"]),
-        more={"names_user": evidence.png("Author") is not None},
+        prompt_chars=len(prompt) - 1,
+        more={"names_user": author is not None},
     )
 
 

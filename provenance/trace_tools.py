@@ -206,7 +206,7 @@ def _comfy_mode(kinds: Iterable[str]) -> str:
 
 # InvokeAI
 
-_DREAM = re.compile(r'"[^"]*"[^"\n]{0,400}-S ?\d+')
+_DREAM = re.compile(r'"([^"]*)"[^"\n]{0,400}-S ?\d+')
 
 
 def _invokeai(evidence: Evidence) -> Trace | None:
@@ -237,8 +237,8 @@ def _invokeai(evidence: Evidence) -> Trace | None:
         model, version = _name(found.get("model_weights")), _name(found.get("app_version"))
         return Trace(text, "InvokeAI", version, model, mode, prompt)
     text = evidence.png("Dream")
-    if text and _DREAM.match(text.value[:_MAX_LINE]):
-        return Trace(text, "InvokeAI", prompt_chars=len(text.value.split('"')[1]))
+    if text and (dream := _DREAM.match(text.value[:_MAX_LINE])):
+        return Trace(text, "InvokeAI", prompt_chars=len(dream[1]))
     return None
 
 

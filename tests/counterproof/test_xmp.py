@@ -179,7 +179,7 @@ def test_a_packet_is_parsed_only_for_a_name_of_interest(monkeypatch: pytest.Monk
     def never(*_: object, **__: object) -> Packet:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr(xmp, "parse", never)
+    monkeypatch.setattr(xmp, "_parse", never)
     assert packets(image, (b"Absent",)) == []
 
 
@@ -231,6 +231,36 @@ def test_extended_xmp_with_lying_offsets_ends() -> None:
     pieces = [head + b"\xff" * 8 + b"e:P", head + b"\0" * 8 + b"<e:P/>", head + b"\0" * 4]
     found = packets(ImageFile.open(jpeg(main_packet(), *pieces)), (b"e:P",))
     assert all(packet.properties == {} for packet in found)
+
+
+@pytest.mark.parametrize("only", [(), ((NS, "P"),), ((NS, "Q"),)])
+def test_many_packets_are_bounded(only: tuple[tuple[str, str], ...]) -> None:
+    inside = "<e:P/>" * 9_000
+    names = "".join(f"{at:032X}" for at in range(40))
+    note = f'xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="{names}"'
+    main = b"http://ns.adobe.com/xap/1.0/\0"
+    pieces = [
+        piece
+        for at in range(40)
+        for piece in extension(wrap(inside), 60_000, f"{at:032X}".encode())
+    ]
+    image = ImageFile.open(jpeg(main + wrap("", note), *[main + wrap(inside)] * 40, *pieces))
+    _ = image.metadata
+    start = time.process_time()
+    found = packets(image, (b"e:P",), only)
+    assert time.process_time() - start < 1.0
+    assert 0 < len(found) < 20
+
+
+@pytest.mark.parametrize("attribute", [False, True])
+def test_other_properties_are_skipped_however_long(attribute: bool) -> None:
+    """Some programs keep tens of thousands of entries in one property (DocumentAncestors)."""
+    bag = "<e:Long><rdf:Bag>" + "<rdf:li>x</rdf:li>" * 60_000 + "</rdf:Bag></e:Long>"
+    inside, outside = ("", 'e:P="v" e:Q="w"') if attribute else ("<e:P>v</e:P>", "")
+    packet = parse(wrap(bag + inside, outside), only=((NS, "P"),))
+    assert packet.properties == {(NS, "P"): ("v",)}
+    assert packet.damage == ""
+    assert "elements" in parse(wrap(bag + inside, outside)).damage
 
 
 @settings(max_examples=300, deadline=None)

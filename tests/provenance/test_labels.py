@@ -304,6 +304,20 @@ def test_huge_texts_are_bounded(size: int) -> None:
     assert time.process_time() - start < 1.0
 
 
+def test_a_thousand_labels_are_listed_briefly() -> None:
+    inside = "".join(
+        f"<ext:DigitalSourceType>odd{at}</ext:DigitalSourceType><gb:AIGC>{{{at}}}</gb:AIGC>"
+        for at in range(1_000)
+    )
+    xmp = packet({"gb:AIGC": "@"}).replace(b"<gb:AIGC>@</gb:AIGC>", inside.encode())
+    findings = look(picture(xmp=xmp))
+    assert len(findings) == 10
+    assert len(json.dumps([finding.to_json() for finding in findings])) < 20_000
+    odd = json.dumps({f"key{at}": "x" for at in range(3_000)})
+    findings = look(picture(texts={"AIGC": odd}))
+    assert len(json.dumps([finding.to_json() for finding in findings])) < 20_000
+
+
 def pictures(folder: Path) -> Iterator[ImageFile]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix not in (".csv", ".md", ".txt", ".sha256"):

@@ -367,6 +367,9 @@ def test_every_family_has_words_and_a_test() -> None:
         '"' * 2_000_000,
         '{"class_type": ' + "9" * 1_000_000 + "}",
         "Job ID: " * 200_000,
+        " " * 32_000 + "Job ID: x",
+        "Steps: 1, " + 'A: "\\' * 16_000,
+        'Steps: 1, B: "' + 'A: \\"' * 16_000,
         "Signature: " + "QUJD" * 500_000,
     ],
 )
@@ -376,6 +379,15 @@ def test_huge_texts_are_bounded(text: str) -> None:
     _ = image.metadata
     start = time.process_time()
     look(image)
+    assert time.process_time() - start < 1.0
+
+
+def test_many_texts_are_bounded() -> None:
+    texts = {f"key{at}": '{"AIGC": {"Label": "1"}}' for at in range(20_000)}
+    image = picture(texts=texts)
+    _ = image.metadata
+    start = time.process_time()
+    assert look(image) == []
     assert time.process_time() - start < 1.0
 
 
