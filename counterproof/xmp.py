@@ -213,7 +213,7 @@ def _prepare(data: bytes, budget: _Budget) -> tuple[bytes, str]:
         data = data[: budget.bytes]
         faults.append(f"more than {_MAX_BYTES:,} bytes of XMP")
     budget.bytes -= len(data)
-    start = _ROOT.search(data)
+    start = _ROOT.search(data) if b"RDF" in data or b"meta" in data else None
     if start is None:
         return b"", "no XMP root element"
     if data.count(b"=") > _MAX_EQUAL_SIGNS:
