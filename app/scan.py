@@ -157,7 +157,7 @@ def _scan(paths: tuple[str, ...], settings: "Settings", options: dict[str, Any])
     selectors = [FailOn.parse(text) for text in options["fail_on"]]
     shard = Shard.parse(options["shard"]) if options["shard"] else None
     spec = ScanSpec(settings, Stage(options["profile"]), options["only"], options["skip"])
-    spec.analyzers()  # a bad prefix is said before anything starts
+    spec.prepare()  # a bad prefix is said before anything starts
     target = Path(options["case_path"] or default_case_path(settings.home, named))
     if shard:
         target = target.with_name(f"{target.stem}.{shard.index}-of-{shard.count}{target.suffix}")

@@ -279,7 +279,10 @@ class Case:
         row = self._db.execute(
             f"SELECT path, remark, problem, json {_JOIN} WHERE path = ?", (os.fsencode(path),)
         ).fetchone()
-        return _load(*row, self.run()) if row else None
+        if row is None:
+            return None
+        name, remark, problem, text = row
+        return _load(name, remark, problem, text, self.run())
 
     def words_of(self, sha256: str) -> frozenset[str]:
         """Return every status and code ever recorded of these bytes."""

@@ -13,16 +13,15 @@ import os
 import pickle
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from counterproof.audit.facts import has_readable_metadata
-
 from counterproof import __version__
 from counterproof.analysis import Analyzer, Observation, Stage
 from counterproof.audit import registry
+from counterproof.audit.facts import has_readable_metadata
 from counterproof.audit.verdict import decide
 from counterproof.errors import ImageError
 from counterproof.findings import (
@@ -43,12 +42,12 @@ from counterproof.settings import Settings
 __all__ = [
     "Examination",
     "Handover",
+    "Plan",
     "Progress",
     "ScanSpec",
     "examine",
     "fault_finding",
     "finish",
-    "run_info",
     "unread_record",
 ]
 
@@ -69,19 +68,43 @@ class ScanSpec:
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
 
-    def analyzers(self) -> tuple[Analyzer, ...]:
-        """Make the analyzers.
+    def prepare(self) -> "Plan":
+        """Make the analyzers, once per process.
 
         Raises:
             UserError: if a prefix in `only` or `skip` is unknown.
         """
-        return registry.choose(self.settings, self.profile, self.only, self.skip)
-
-    def fingerprint(self, analyzers: Iterable[Analyzer]) -> str:
-        """Return a short digest of everything that could change a record of the same bytes."""
+        analyzers = registry.choose(self.settings, self.profile, self.only, self.skip)
+        lists: dict[str, str] = {}
+        ran = {analyzer.name: analyzer.fingerprint() for analyzer in analyzers}
+        for analyzer in analyzers:
+            lists |= analyzer.lists()
         parts = [RECORD_SCHEMA, self.profile.value, repr(self.settings.limits)]
-        parts += [f"{analyzer.name}={analyzer.fingerprint()}" for analyzer in analyzers]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        parts += [f"{name}={fingerprint}" for name, fingerprint in ran.items()]
+        day = self.settings.as_of.isoformat()
+        return Plan(
+            self,
+            analyzers,
+            RunInfo(__version__, self.profile.value, ran, lists, day),
+            hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A spec with its analyzers in hand.
+
+    Attributes:
+        spec: what the scan runs.
+        analyzers: made from it, cheapest stage first.
+        run: how its records are made, as they state it.
+        fingerprint: digest of everything that could change a record of the same bytes.
+    """
+
+    spec: ScanSpec
+    analyzers: tuple[Analyzer, ...]
+    run: RunInfo
+    fingerprint: str
 
 
 @dataclass(slots=True)
@@ -181,8 +204,7 @@ def _apply(progress: Progress, change: dict[str, Any]) -> None:
 
 def examine(
     image: ImageFile,
-    spec: ScanSpec,
-    analyzers: Sequence[Analyzer],
+    plan: Plan,
     progress: Progress | None = None,
     handover: Handover | None = None,
 ) -> Examination:
@@ -190,8 +212,7 @@ def examine(
 
     Args:
         image: the picture.
-        spec: what the scan runs.
-        analyzers: made from the spec, once per process.
+        plan: what to run.
         progress: where an ended worker left off; analyzers in `done` are not run again.
         handover: told after each analyzer.
     """
@@ -208,7 +229,7 @@ def examine(
             change |= {"info": _known(image), "pixel_fault": f"damaged: {_reason(err)}"}
     _apply(progress, change)
     handover.put({name: getattr(progress, name) for name in Progress.__slots__})
-    for analyzer in analyzers:
+    for analyzer in plan.analyzers:
         if analyzer.name in progress.done:
             continue
         start = {"running": analyzer.name, "started": time.time()}
@@ -222,7 +243,7 @@ def examine(
         _apply(progress, end)
         handover.put(end)
     image.release()
-    return finish(progress, spec, analyzers)
+    return finish(progress, plan)
 
 
 def _run(analyzer: Analyzer, image: ImageFile, capped: bool) -> tuple[list[Observation], str]:
@@ -269,7 +290,7 @@ def _known(image: ImageFile) -> FileInfo:
     return FileInfo(found.format, found.mime, len(image.data), found.width, found.height)
 
 
-def finish(progress: Progress, spec: ScanSpec, analyzers: Iterable[Analyzer]) -> Examination:
+def finish(progress: Progress, plan: Plan) -> Examination:
     """Make a record of what is known, whole or cut short."""
     findings = [item for item in progress.observations if isinstance(item, Finding)]
     facts = {item.name: item.value for item in progress.observations if isinstance(item, Fact)}
@@ -287,20 +308,9 @@ def finish(progress: Progress, spec: ScanSpec, analyzers: Iterable[Analyzer]) ->
         facts=facts,
         findings=tuple(findings),
         verdict=decide(findings),
-        run=run_info(spec, analyzers),
+        run=plan.run,
     )
     return Examination(record, progress.sidecar, blobs)
-
-
-def run_info(spec: ScanSpec, analyzers: Iterable[Analyzer]) -> RunInfo:
-    """State how the records of a scan are made."""
-    lists: dict[str, str] = {}
-    ran: dict[str, str] = {}
-    for analyzer in analyzers:
-        ran[analyzer.name] = analyzer.fingerprint()
-        lists |= analyzer.lists()
-    day = spec.settings.as_of.isoformat()
-    return RunInfo(__version__, spec.profile.value, ran, lists, day)
 
 
 def _unreadable(progress: Progress, findings: list[Finding]) -> Finding:

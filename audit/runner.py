@@ -24,6 +24,7 @@ from counterproof.audit.case import Case
 from counterproof.audit.examine import (
     Examination,
     Handover,
+    Plan,
     Progress,
     ScanSpec,
     examine,
@@ -83,11 +84,9 @@ class Outcome:
 class _Worker:
     """What one worker process keeps between pictures."""
 
-    spec: ScanSpec
-    analyzers: tuple[Analyzer, ...]
+    plan: Plan
     handover: Handover
     case: Case | None
-    fingerprint: str
 
 
 _worker: _Worker | None = None  # one per worker process, set by `_start`, never in the parent
@@ -100,35 +99,34 @@ def _start(spec: ScanSpec, folder: str, case: str | None) -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    analyzers = spec.analyzers()
     # stays open as long as the process lives
     file = Path(folder, f"{os.getpid()}.progress").open("w+b")  # noqa: SIM115
     known = Case.open(case) if case else None
-    _worker = _Worker(spec, analyzers, Handover(file), known, spec.fingerprint(analyzers))
+    _worker = _Worker(spec.prepare(), Handover(file), known)
 
 
 def _work(task: Task) -> Outcome:
     """Look at one picture, in a worker process."""
     worker = _worker
     assert worker is not None
+    plan = worker.plan
     worker.handover.begin(task.number)
     try:
         with worker.handover.watchdog(OPEN_TIMEOUT_S):
-            image = ImageFile.open(task.path, limits=worker.spec.settings.limits)
+            image = ImageFile.open(task.path, limits=plan.spec.settings.limits)
             sha256, sidecar, kind = image.sha256, image.sidecar_sha256, image.format
     except ImageError as err:
         return Outcome(task, problem=f"{err.cause}: {err}")
-    day = worker.spec.settings.as_of
-    if worker.case and worker.case.has_record(sha256, sidecar, worker.fingerprint, day):
+    day = plan.spec.settings.as_of
+    if worker.case and worker.case.has_record(sha256, sidecar, plan.fingerprint, day):
         return Outcome(task, None, sha256, sidecar, kind)
-    found = examine(image, worker.spec, worker.analyzers, task.progress, worker.handover)
+    found = examine(image, plan, task.progress, worker.handover)
     return Outcome(replace(task, progress=None), found, sha256, sidecar, kind)
 
 
 def run(
     tasks: Iterable[Task | Outcome],
-    spec: ScanSpec,
-    analyzers: tuple[Analyzer, ...],
+    plan: Plan,
     *,
     jobs: int,
     case: Path | None = None,
@@ -137,21 +135,20 @@ def run(
 
     Args:
         tasks: what to look at; an `Outcome` among them is passed through in its place.
-        spec: what runs on each.
-        analyzers: made from the spec, for their names and limits.
+        plan: what runs on each.
         jobs: worker processes, at least 1.
         case: where records of the same bytes may already lie.
 
     Yields:
         One outcome per task, in the order of the tasks.
     """
-    limit_s = OPEN_TIMEOUT_S + sum(analyzer.timeout_s for analyzer in analyzers) + 30.0
+    limit_s = OPEN_TIMEOUT_S + sum(analyzer.timeout_s for analyzer in plan.analyzers) + 30.0
     with tempfile.TemporaryDirectory(prefix="counterproof-") as folder, _single_threaded():
         pool = ProcessPool(
             max_workers=jobs,
             context=multiprocessing.get_context("spawn"),
             initializer=_start,
-            initargs=(spec, folder, str(case) if case else None),
+            initargs=(plan.spec, folder, str(case) if case else None),
         )
         waiting: deque[Outcome | tuple[Task, Future[Outcome]]] = deque()
         try:
@@ -161,9 +158,9 @@ def run(
                 else:
                     waiting.append(item)
                 while len(waiting) >= _WINDOW or (waiting and _is_done(waiting[0])):
-                    yield _settle(waiting.popleft(), pool, Path(folder), spec, analyzers, limit_s)
+                    yield _settle(waiting.popleft(), pool, Path(folder), plan, limit_s)
             while waiting:
-                yield _settle(waiting.popleft(), pool, Path(folder), spec, analyzers, limit_s)
+                yield _settle(waiting.popleft(), pool, Path(folder), plan, limit_s)
             pool.close()  # type: ignore[no-untyped-call]
         finally:
             pool.stop()  # type: ignore[no-untyped-call]
@@ -178,8 +175,7 @@ def _settle(
     item: "Outcome | tuple[Task, Future[Outcome]]",
     pool: ProcessPool,
     folder: Path,
-    spec: ScanSpec,
-    analyzers: tuple[Analyzer, ...],
+    plan: Plan,
     limit_s: float,
 ) -> Outcome:
     """Wait for one outcome; send the picture back as often as a worker ends over it."""
@@ -190,11 +186,11 @@ def _settle(
         try:
             return future.result()
         except (ProcessExpired, TimeoutError) as err:
-            ended = _after_end(task, _left_behind(folder, task.number), analyzers, err)
+            ended = _after_end(task, _left_behind(folder, task.number), plan.analyzers, err)
         if isinstance(ended, Outcome):
             return ended
-        if ended.progress and len(ended.progress.done) == len(analyzers):
-            found = finish(ended.progress, spec, analyzers)
+        if ended.progress and len(ended.progress.done) == len(plan.analyzers):
+            found = finish(ended.progress, plan)
             sha256, sidecar = ended.progress.sha256, ended.progress.sidecar
             return Outcome(task, found, sha256, sidecar, ended.progress.info.format)
         task = ended

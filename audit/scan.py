@@ -16,12 +16,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from counterproof.audit.facts import extension_remark
-
 from counterproof.analysis import Stage
 from counterproof.audit import registry, runner
 from counterproof.audit.case import Case, Source, present
-from counterproof.audit.examine import ScanSpec, run_info
+from counterproof.audit.examine import Plan, ScanSpec
+from counterproof.audit.facts import extension_remark
 from counterproof.audit.rules import judge
 from counterproof.audit.sources import Ref, Shard, expand
 from counterproof.findings import Record
@@ -86,7 +85,9 @@ def scan(
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="counterproof-"))
             case = Path(folder) / "scan.case"
         opened = stack.enter_context(Case.open(case, create=True))
-        for item in scan_into(opened, [os.fspath(path) for path in paths], spec, jobs=jobs or default_jobs()):
+        for item in scan_into(
+            opened, [os.fspath(path) for path in paths], spec, jobs=jobs or default_jobs()
+        ):
             yield item.record
 
 
@@ -111,14 +112,12 @@ def scan_into(
         CaseError: if the case cannot be written (a full disk); what was committed stays.
         UserError: if a prefix of the spec is unknown.
     """
-    analyzers = spec.analyzers()
-    fingerprint = spec.fingerprint(analyzers)
-    info = run_info(spec, analyzers)
-    case.begin_scan(info)
+    plan = spec.prepare()
+    case.begin_scan(plan.run)
     case.commit()
     sources: dict[int, Source] = {}
-    tasks = _tasks(case, expand(paths, shard), spec, fingerprint, sources)
-    outcomes = runner.run(tasks, spec, analyzers, jobs=jobs, case=case.path)
+    tasks = _tasks(case, expand(paths, shard), plan, sources)
+    outcomes = runner.run(tasks, plan, jobs=jobs, case=case.path)
     for outcome in outcomes:
         path = outcome.task.path
         source = replace(
@@ -130,10 +129,10 @@ def scan_into(
         if outcome.format:
             source = replace(source, remark=extension_remark(path, outcome.format))
         if found := outcome.examination:
-            case.put_record(found.record, found.sidecar, fingerprint)
+            case.put_record(found.record, found.sidecar, plan.fingerprint)
             for blob in found.blobs:
                 case.put_blob(found.record.sha256, blob)
-        case.put_source(source, fingerprint, outcome.task.number)
+        case.put_source(source, plan.fingerprint, outcome.task.number)
         record = present(found.record, path, source.remark) if found else case.record_at(path)
         assert record is not None
         yield Scanned(judge(record, spec.settings), known=not found and not outcome.problem)
@@ -143,11 +142,11 @@ def scan_into(
 def _tasks(
     case: Case,
     refs: Iterable[Ref],
-    spec: ScanSpec,
-    fingerprint: str,
+    plan: Plan,
     sources: dict[int, Source],
 ) -> Iterator[runner.Task | runner.Outcome]:
     """Turn what is to be looked at into tasks; what is known already passes through."""
+    day = plan.spec.settings.as_of
     for number, ref in enumerate(refs):
         task = runner.Task(ref.path, number)
         if ref.problem:
@@ -162,7 +161,7 @@ def _tasks(
             and source.size >= 0
             and (old.size, old.mtime, old.sidecar_mtime)
             == (source.size, source.mtime, source.sidecar_mtime)
-            and case.has_record(old.sha256, old.sidecar, fingerprint, spec.settings.as_of)
+            and case.has_record(old.sha256, old.sidecar, plan.fingerprint, day)
         ):
             sources[number] = replace(source, remark=old.remark)
             yield runner.Outcome(task, None, old.sha256, old.sidecar)

@@ -94,7 +94,7 @@ def speed(folder: Path, count: int, rounds: int) -> None:
 
     from counterproof.analysis import Stage
     from counterproof.audit.case import Case, Source
-    from counterproof.audit.examine import ScanSpec, examine, run_info
+    from counterproof.audit.examine import ScanSpec, examine
     from counterproof.images import ImageFile
     from counterproof.settings import Settings
 
@@ -105,12 +105,11 @@ def speed(folder: Path, count: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as text:
         base = Path(text)
         paths = distinct_copies(sources, count, base)
-        spec = ScanSpec(Settings(home=base), Stage.QUICK)
-        analyzers = spec.analyzers()
+        plan = ScanSpec(Settings(home=base), Stage.QUICK).prepare()
 
         def quick(path: Path) -> None:
             """Everything that a scan does for one picture, the case included."""
-            found = examine(ImageFile.open(path), spec, analyzers)
+            found = examine(ImageFile.open(path), plan)
             case.put_record(found.record, found.sidecar, "f")
             for blob in found.blobs:
                 case.put_blob(found.record.sha256, blob)
@@ -133,7 +132,7 @@ def speed(folder: Path, count: int, rounds: int) -> None:
         best: dict[str, float] = {}
         for number in range(rounds):
             with Case.open(base / f"{number}.case", create=True) as case:
-                case.begin_scan(run_info(spec, analyzers))
+                case.begin_scan(plan.run)
                 for name, run in contenders.items():
                     cost = _cpu(run, paths)
                     best[name] = min(best.get(name, cost), cost)
@@ -166,8 +165,7 @@ def _stages(paths: list[Path], rounds: int) -> None:
     from counterproof.images import ImageFile
     from counterproof.settings import Settings
 
-    spec = ScanSpec(Settings(home=Path("unused")), Stage.QUICK)
-    analyzers = spec.analyzers()
+    plan = ScanSpec(Settings(home=Path("unused")), Stage.QUICK).prepare()
     best: dict[str, float] = {}
     for _ in range(rounds):
         spent: dict[str, float] = defaultdict(float)
@@ -190,11 +188,11 @@ def _stages(paths: list[Path], rounds: int) -> None:
             with stage("scaled decode"):
                 image.pixels(128)
             progress = Progress(sha256=image.sha256, info=image.info)
-            for analyzer in analyzers:
+            for analyzer in plan.analyzers:
                 with stage(f"analyzer {analyzer.name}"):
                     progress.observations += list(analyzer.analyze(image))
             with stage("verdict and record"):
-                json.dumps(finish(progress, spec, analyzers).record.to_json())
+                json.dumps(finish(progress, plan).record.to_json())
         for name, cost in spent.items():
             best[name] = min(best.get(name, cost), cost)
     print("cost by stage, CPU ms a picture")

@@ -4,7 +4,6 @@
 word is a minor version, renaming one a major version.
 """
 
-import dataclasses
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -310,7 +309,8 @@ class FileInfo:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return dataclasses.asdict(self) | {"planes": list(self.planes)}
+        value = {name: getattr(self, name) for name in self.__slots__}
+        return value | {"planes": list(self.planes)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -402,15 +402,15 @@ class RunInfo:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that one scan says of one picture; one line of `jsonl`.
+    r"""All that one scan says of one picture; one line of `jsonl`.
 
     Attributes:
-        path: as given, for people; bytes that are not UTF-8 show as `\\xNN`.
+        path: as given, for people; bytes that are not UTF-8 show as `\xNN`.
         sha256: of the file, hex; empty where the file could not be read at all.
         file: what the file is.
         facts: name → JSON value; evidence of nothing.

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -103,13 +103,13 @@ def test_several_outputs_of_one_scan(folder: Path, tmp_path: Path) -> None:
 def test_what_is_known_is_not_computed_again(folder: Path, tmp_path: Path) -> None:
     run(folder, "--case", tmp_path / "x.case")
     again = run(folder, "--case", tmp_path / "x.case")
-    assert "3 already known" in again.stderr
+    assert "4 already known" in again.stderr
     assert statuses(again.stdout) == FOUND
 
 
 def test_an_unnamed_case_is_found_again(folder: Path) -> None:
     run(folder)
-    assert "3 already known" in run(folder).stderr
+    assert "4 already known" in run(folder).stderr
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_shards_and_merge_give_what_one_scan_gives(folder: Path, tmp_path: Path)
     merged = CliRunner().invoke(cli, ["case", "merge", str(tmp_path / "x.case"), *map(str, parts)])
     assert merged.exit_code == 0
     again = run(folder, "--case", tmp_path / "x.case")
-    assert "3 already known" in again.stderr
+    assert "4 already known" in again.stderr
     assert statuses(again.stdout) == FOUND
 
 

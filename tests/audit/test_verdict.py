@@ -1,6 +1,7 @@
 """The verdict table: every status, with made-up findings, and its one property."""
 
 import itertools
+from functools import partial
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ DETECTOR = found("detector.synthetic", Claim.SYNTHETIC, Basis.STATISTICAL)
 FORGERY = found("forgery.copy_move", Claim.ALTERED, Basis.STATISTICAL)
 CAPTURE = credential(claim=Claim.CAPTURED)
 BROKEN = credential("broken", Claim.ALTERED, Integrity.BROKEN)
-UNLISTED = {"trust": Trust.UNLISTED}
+unlisted = partial(credential, trust=Trust.UNLISTED)
 
 ROWS: list[tuple[Status, list[Finding]]] = [
     (Status.UNREADABLE, [found("file.unreadable")]),
@@ -65,7 +66,7 @@ ROWS: list[tuple[Status, list[Finding]]] = [
     (Status.CONFLICT, [CAPTURE, MARK]),
     (Status.CONFLICT, [CAPTURED_LABEL, SYNTHETIC_LABEL]),
     (Status.CONFLICT, [CAPTURED_LABEL, EDITED_LABEL]),
-    (Status.CONFLICT, [credential("intact", Claim.CAPTURED, **UNLISTED), SYNTHETIC_LABEL]),
+    (Status.CONFLICT, [unlisted("intact", Claim.CAPTURED), SYNTHETIC_LABEL]),
     (Status.CONFLICT, [found("watermark.transplanted", Claim.SYNTHETIC, Basis.MARK)]),
     (Status.ALTERED, [BROKEN]),
     (Status.ALTERED, [BROKEN, SYNTHETIC_LABEL]),
@@ -84,10 +85,10 @@ ROWS: list[tuple[Status, list[Finding]]] = [
     (Status.CAPTURED_VERIFIED, [CAPTURE, DETECTOR, FORGERY]),
     (Status.SYNTHETIC_DECLARED, [SYNTHETIC_LABEL]),
     (Status.SYNTHETIC_DECLARED, [SYNTHETIC_LABEL, EDITED_LABEL]),
-    (Status.SYNTHETIC_DECLARED, [credential("intact", Claim.SYNTHETIC, **UNLISTED)]),
+    (Status.SYNTHETIC_DECLARED, [unlisted("intact", Claim.SYNTHETIC)]),
     (
         Status.SYNTHETIC_DECLARED,
-        [credential("unchecked", Claim.SYNTHETIC, Integrity.UNCHECKED, **UNLISTED)],
+        [unlisted("unchecked", Claim.SYNTHETIC, Integrity.UNCHECKED)],
     ),
     (Status.SYNTHETIC_DECLARED, [credential(), SYNTHETIC_LABEL]),
     (Status.SYNTHETIC_DECLARED, [found("watermark.unchecked", Claim.SYNTHETIC, Basis.DECLARED)]),
@@ -100,12 +101,12 @@ ROWS: list[tuple[Status, list[Finding]]] = [
     (Status.PROVENANCE_VERIFIED, [credential(claim=Claim.CAPTURED, capture_uncovered=True)]),
     (Status.SYNTHETIC_SUSPECTED, [DETECTOR]),
     (Status.SYNTHETIC_SUSPECTED, [DETECTOR, FORGERY]),
-    (Status.SYNTHETIC_SUSPECTED, [DETECTOR, credential("intact", **UNLISTED)]),
+    (Status.SYNTHETIC_SUSPECTED, [DETECTOR, unlisted("intact")]),
     (Status.ALTERED_SUSPECTED, [FORGERY]),
-    (Status.PROVENANCE_DECLARED, [credential("intact", **UNLISTED)]),
+    (Status.PROVENANCE_DECLARED, [unlisted("intact")]),
     (Status.PROVENANCE_DECLARED, [credential("intact", time=Time.EXPIRED)]),
     (Status.PROVENANCE_DECLARED, [credential("intact", trust=Trust.REVOKED)]),
-    (Status.PROVENANCE_DECLARED, [credential("intact", Claim.CAPTURED, **UNLISTED)]),
+    (Status.PROVENANCE_DECLARED, [unlisted("intact", Claim.CAPTURED)]),
     (Status.INCONCLUSIVE, [found("watermark.likely", Claim.SYNTHETIC, Basis.MARK)]),
     (Status.INCONCLUSIVE, [found("detector.unstable", Claim.SYNTHETIC, Basis.STATISTICAL)]),
     (Status.INCONCLUSIVE, [found("label.aigc.possible", Claim.SYNTHETIC, Basis.DECLARED)]),

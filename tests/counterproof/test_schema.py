@@ -151,6 +151,6 @@ EXAMPLES = sorted((FILE.parents[1] / "examples").glob("*.[jp][pn]g"))
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_records_of_the_examples_are_valid(path: Path, tmp_path: Path) -> None:
     spec = ScanSpec(Settings(home=tmp_path), Stage.STANDARD)
-    record = examine(ImageFile.open(path), spec, spec.analyzers()).record
+    record = examine(ImageFile.open(path), spec.prepare()).record
     validator().validate(record.to_json())
     assert Record.from_json(record.to_json()) == record
