@@ -31,8 +31,8 @@ _STEPS = re.compile(r"^Steps: \d{1,5}, [^\n]*", re.MULTILINE)
 _SETTING = re.compile(r'([A-Z][\w /-]{0,40}): ("(?:[^"\\]|\\.)*"|[^,\n]*)(?:, |$)')
 _SCALERS = ("None", "Lanczos", "Nearest")
 _A1111_APPS = (
-    ("f", "Stable Diffusion WebUI Forge"),
-    ("v", "AUTOMATIC1111 Stable Diffusion WebUI"),
+    ("f", "Forge"),
+    ("v", "AUTOMATIC1111"),
     ("ComfyUI", "ComfyUI"),
     ("stable-diffusion.cpp", "stable-diffusion.cpp"),
 )
@@ -89,7 +89,7 @@ def _a1111_app(settings: dict[str, str]) -> str:
     for start, name in _A1111_APPS:
         if version.startswith(start):
             return name
-    return "AUTOMATIC1111 Stable Diffusion WebUI or compatible"
+    return "AUTOMATIC1111 or compatible"
 
 
 def _a1111_mode(settings: dict[str, str]) -> str:

@@ -251,9 +251,9 @@ def test_an_enlargement_is_an_edit() -> None:
 @pytest.mark.parametrize(
     ("more", "name"),
     [
-        ("", "AUTOMATIC1111 Stable Diffusion WebUI or compatible"),
-        (", Version: v1.10.1", "AUTOMATIC1111 Stable Diffusion WebUI"),
-        (", Version: f2.0.1v1.10.1-previous-1-gabc", "Stable Diffusion WebUI Forge"),
+        ("", "AUTOMATIC1111 or compatible"),
+        (", Version: v1.10.1", "AUTOMATIC1111"),
+        (", Version: f2.0.1v1.10.1-previous-1-gabc", "Forge"),
         (", App: SD.Next, Version: 1234", "SD.Next"),
         (", Version: ComfyUI", "ComfyUI"),
         (', Civitai resources: [{"type":"checkpoint"}]', "Civitai"),
