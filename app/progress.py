@@ -171,10 +171,9 @@ def _first(tally: "Tally", language: str) -> Iterator[str]:
     rows = []
     for status in _LOOK_FIRST:
         for record in tally.first.get(status, ()):
-            reason = next(
-                (words.sentence(f) for f in record.findings if f.code in record.verdict.rests_on),
-                words.status(status)["says"],
-            )
+            said = [words.sentence(f) for f in record.findings if f.code in record.verdict.rests_on]
+            both = len(said) if status is Status.CONFLICT else 1
+            reason = " / ".join(said[:both]) or words.status(status)["says"]
             rows.append((words.status(status)["short"], visible(record.path), reason))
     rows = rows[:_MAX_LOOK_FIRST]
     if not rows:
