@@ -10,10 +10,11 @@ C2PA 2.4 §13.2 (algorithms), §14.5 (certificate profile).
 """
 
 import datetime as dt
+import functools
 import hashlib
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cbor2
@@ -53,6 +54,7 @@ the `store.cfg` of the interim list."""
 
 TIMESTAMP_USAGES = frozenset({ExtendedKeyUsageOID.TIME_STAMPING.dotted_string})
 
+_ANY_USAGE = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string
 _MAX_PATH = 8
 _MAX_CHAIN = 32
 _ALGORITHMS = {-7: "es256", -35: "es384", -36: "es512", -37: "ps256", -38: "ps384", -39: "ps512"}
@@ -72,30 +74,23 @@ class Certificate:
         der: as it came.
         parsed: as read; where a name breaks the rules of its string type, of a copy in which
             that type is mended.
+        subject: whom it is about, DER.
+        issuer: who is said to have issued it, DER.
+        first: when it comes into force.
+        last: when it ceases to be in force.
+        usages: extended key usages that it states; None if it states none.
+        issues_below: how many intermediates may stand between it and a leaf; -1 if it may
+            issue none, None without a limit.
     """
 
     der: bytes
-    parsed: x509.Certificate
-
-    @property
-    def first(self) -> dt.datetime:
-        """When it comes into force."""
-        return self.parsed.not_valid_before_utc
-
-    @property
-    def last(self) -> dt.datetime:
-        """When it ceases to be in force."""
-        return self.parsed.not_valid_after_utc
-
-    @property
-    def subject(self) -> x509.Name:
-        """Whom it is about."""
-        return self.parsed.subject
-
-    @property
-    def issuer(self) -> x509.Name:
-        """Who is said to have issued it."""
-        return self.parsed.issuer
+    parsed: x509.Certificate = field(repr=False)
+    subject: bytes = field(repr=False)
+    issuer: bytes = field(repr=False)
+    first: dt.datetime
+    last: dt.datetime
+    usages: frozenset[str] | None
+    issues_below: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +145,7 @@ class Anchors:
         """Index certificates by their subject."""
         table: dict[bytes, tuple[Certificate, ...]] = {}
         for root in roots:
-            name = root.subject.public_bytes()
-            table[name] = (*table.get(name, ()), root)
+            table[root.subject] = (*table.get(root.subject, ()), root)
         return cls(table, frozenset(fingerprint(item) for item in allowed))
 
 
@@ -160,30 +154,59 @@ def fingerprint(certificate: Certificate) -> str:
     return hashlib.sha256(certificate.der).hexdigest()
 
 
+@functools.lru_cache(maxsize=512)
 def load_certificate(der: bytes) -> Certificate:
-    """Read one certificate.
+    """Read one certificate; the last ones are remembered, since pictures share signers.
 
     Raises:
         ProvenanceError: if it is malformed.
     """
     try:
-        return Certificate(der, _parse(der))
+        return _parse(der, der)
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         try:
             # DigiCert issues time-stamping certificates for Adobe with `_` in a PrintableString
-            return Certificate(der, _parse(cms.mend_strings(der)))
+            return _parse(der, cms.mend_strings(der))
         except (ValueError, TypeError, UnsupportedAlgorithm, ProvenanceError):
             raise ProvenanceError(f"a certificate is malformed: {err}") from err
 
 
-def _parse(der: bytes) -> x509.Certificate:
+def _parse(der: bytes, readable: bytes) -> Certificate:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        certificate = x509.load_der_x509_certificate(der)
-        # parsed lazily by the library: touch what is used later, so that it fails here
-        _ = (certificate.subject, certificate.issuer, certificate.extensions)
-        _ = (certificate.not_valid_before_utc, certificate.serial_number, certificate.public_key())
-    return certificate
+        parsed = x509.load_der_x509_certificate(readable)
+        _ = (parsed.public_key(), parsed.serial_number)  # parsed lazily: fail here, not later
+        extensions = parsed.extensions
+        return Certificate(
+            der,
+            parsed,
+            parsed.subject.public_bytes(),
+            parsed.issuer.public_bytes(),
+            parsed.not_valid_before_utc,
+            parsed.not_valid_after_utc,
+            _usages(extensions),
+            _issues_below(extensions),
+        )
+
+
+def _usages(extensions: x509.Extensions) -> frozenset[str] | None:
+    try:
+        stated = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+    return frozenset(item.dotted_string for item in stated)
+
+
+def _issues_below(extensions: x509.Extensions) -> int | None:
+    try:
+        basic = extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        return -1
+    try:
+        may_sign = extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        may_sign = True
+    return basic.path_length if basic.ca and may_sign else -1
 
 
 def read_signature(signature: bytes, claim: bytes) -> ClaimSignature:
@@ -336,20 +359,15 @@ def _climb(
     at: dt.datetime,
     below: int,
 ) -> Certificate | None:
-    if certificate in anchors.roots.get(certificate.subject.public_bytes(), ()):
+    if certificate in anchors.roots.get(certificate.subject, ()):
         return certificate
     if below >= _MAX_PATH:
         return None
-    for anchor in anchors.roots.get(certificate.issuer.public_bytes(), ()):
+    for anchor in anchors.roots.get(certificate.issuer, ()):
         if _issued(anchor, certificate, below) and _in_force(anchor, at) and _may(anchor, usages):
             return anchor
     for index, other in enumerate(pool):
-        if (
-            other.subject == certificate.issuer
-            and _issued(other, certificate, below)
-            and _in_force(other, at)
-            and _may(other, usages)
-        ):
+        if _issued(other, certificate, below) and _in_force(other, at) and _may(other, usages):
             rest = pool[:index] + pool[index + 1 :]
             if found := _climb(other, rest, anchors, usages, at, below + 1):
                 return found
@@ -362,34 +380,26 @@ def _in_force(certificate: Certificate, at: dt.datetime) -> bool:
 
 def _may(certificate: Certificate, usages: frozenset[str], must_state: bool = False) -> bool:
     """Tell whether a certificate states a usage; an issuer that states none may do any."""
-    try:
-        stated = certificate.parsed.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
+    if certificate.usages is None:
         return not must_state
-    names = {item.dotted_string for item in stated}
-    if not must_state and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string in names:
+    if not must_state and _ANY_USAGE in certificate.usages:
         return True
-    return bool(names & usages)
+    return bool(certificate.usages & usages)
 
 
 def _issued(issuer: Certificate, certificate: Certificate, below: int) -> bool:
     """Tell whether one certificate may have issued, and did issue, the other."""
-    try:
-        basic = issuer.parsed.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
+    if certificate.issuer != issuer.subject:
         return False
-    if not basic.ca or (basic.path_length is not None and below > basic.path_length):
+    if issuer.issues_below is not None and below > issuer.issues_below:
         return False
-    try:
-        if not issuer.parsed.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign:
-            return False
-    except x509.ExtensionNotFound:
-        pass
-    return certificate.issuer == issuer.subject and _signed(issuer, certificate)
+    return _signed(issuer.der, certificate.der)
 
 
-def _signed(issuer: Certificate, certificate: Certificate) -> bool:
+@functools.lru_cache(maxsize=2048)
+def _signed(issuer_der: bytes, der: bytes) -> bool:
     """Tell whether an issuer's key signed a certificate, as it came."""
+    issuer, certificate = load_certificate(issuer_der), load_certificate(der)
     key, parsed = issuer.parsed.public_key(), certificate.parsed
     try:
         signed, signature = cms.signed_part(certificate.der)

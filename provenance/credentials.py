@@ -33,7 +33,6 @@ from counterproof.provenance.history import Step, history_of, is_edit, walk_chai
 from counterproof.provenance.manifest_store import (
     Reading,
     carries_credential,
-    library_context,
     read_store,
 )
 from counterproof.provenance.standing import Standing, judge
@@ -92,7 +91,6 @@ def read_credential(
     trust: TrustStore,
     as_of: dt.date,
     *,
-    context: Any = None,
     remote: bytes | None = None,
 ) -> Credential | None:
     """Read and judge the credential of a picture.
@@ -103,7 +101,6 @@ def read_credential(
         image: the picture.
         trust: the lists, from `load_trust`.
         as_of: the day that "today" means.
-        context: from `library_context`; made anew if None, which costs some milliseconds.
         remote: a manifest store that was fetched for the picture.
 
     Returns:
@@ -114,7 +111,7 @@ def read_credential(
     """
     if not carries_credential(image):
         return None
-    reading = read_store(image, context or library_context(trust), remote)
+    reading = read_store(image, remote)
     if reading is None:
         return None
     if reading.status in ("unparsed", "unfetched"):
@@ -225,8 +222,8 @@ def _trust_and_time(
 ) -> tuple[Trust, Time]:
     """Answer who vouches for the signer, and whether the certificate was in force.
 
-    A signer counts as listed only if our chain to a signer list and the library's agree; the
-    library judges no chain of an expired certificate, so there ours stands alone.
+    A certificate that the library calls invalid (its extensions are not those that the
+    standard asks of a signer) is vouched for by nobody, whatever list it stands on.
     """
     if standing is None:
         return Trust.UNLISTED, Time.NONE
@@ -234,10 +231,8 @@ def _trust_and_time(
         return Trust.UNLISTED, Time.NONE  # whoever signed, it was not this certificate's owner
     if "signingCredential.ocsp.revoked" in failures or "signingCredential.revoked" in failures:
         return Trust.REVOKED, standing.time
-    refused = "signingCredential.invalid" in failures or (
-        "signingCredential.untrusted" in failures and "signingCredential.expired" not in failures
-    )
-    return Trust.UNLISTED if refused or reading.ambiguous else standing.trust, standing.time
+    refused = "signingCredential.invalid" in failures or reading.ambiguous
+    return Trust.UNLISTED if refused else standing.trust, standing.time
 
 
 def _strongest(claims: Iterable[Claim]) -> Claim:
@@ -301,11 +296,6 @@ class CredentialsAnalyzer(Analyzer):
         """The lists in force."""
         return load_trust(self.settings.home)
 
-    @cached_property
-    def context(self) -> Any:
-        """The library's settings, made when the first credential is met."""
-        return library_context(self.trust)
-
     def digest(self) -> str:
         """Return what the results depend on: the lists and whether the network is asked."""
         return f"{self.trust.digest()}:{self.settings.online}"
@@ -319,7 +309,7 @@ class CredentialsAnalyzer(Analyzer):
         if not carries_credential(image):
             return
         as_of = self.settings.as_of
-        credential = read_credential(image, self.trust, as_of, context=self.context)
+        credential = read_credential(image, self.trust, as_of)
         fetch_error = ""
         if credential and credential.state == "unfetched" and self.settings.online:
             credential, fetch_error = self._fetch(image, credential)
@@ -334,9 +324,7 @@ class CredentialsAnalyzer(Analyzer):
             store = fetch(credential.reading.url)
         except ProvenanceError as err:
             return credential, str(err)
-        found = read_credential(
-            image, self.trust, self.settings.as_of, context=self.context, remote=store
-        )
+        found = read_credential(image, self.trust, self.settings.as_of, remote=store)
         return found or credential, ""
 
 

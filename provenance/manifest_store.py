@@ -21,7 +21,6 @@ from counterproof.provenance.certificates import (
     ClaimSignature,
     read_signature,
 )
-from counterproof.provenance.trust import TrustStore
 
 if TYPE_CHECKING:
     from counterproof.images import ImageFile
@@ -126,9 +125,12 @@ def library_version() -> str:
     return f"c2pa-python {installed}, c2pa-rs {c2pa.sdk_version()}"
 
 
-def library_context(trust: TrustStore) -> Any:
-    """Make the library's settings: offline, no thumbnails, our lists.
+@functools.cache
+def library_context() -> Any:
+    """Make the library's settings: offline, no thumbnails, no judgement of trust.
 
+    The library is given no anchor. It would judge by the machine's clock, and to it an anchor
+    for time stamps or for identities vouches for claims as well; `standing` judges instead.
     Identity assertions are not decoded: offline, an identity that would have to be looked up
     on the network would make the whole credential invalid.
     """
@@ -138,23 +140,24 @@ def library_context(trust: TrustStore) -> Any:
     return c2pa.Context.from_dict(
         {
             "version": 1,
-            "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+            "verify": {
+                "remote_manifest_fetch": False,
+                "ocsp_fetch": False,
+                "verify_trust": False,
+                "verify_timestamp_trust": False,
+            },
             "core": {"allowed_network_hosts": [], "decode_identity_assertions": False},
             "builder": {"thumbnail": {"enabled": False}},
-            "trust": {
-                "trust_config": "\n".join(sorted(SIGNER_USAGES)) + "\n",
-                "anchors": trust.library_anchors(),
-            },
+            "trust": {"trust_config": "\n".join(sorted(SIGNER_USAGES)) + "\n"},
         }
     )
 
 
-def read_store(image: "ImageFile", context: Any, remote: bytes | None = None) -> Reading | None:
+def read_store(image: "ImageFile", remote: bytes | None = None) -> Reading | None:
     """Read a picture's manifest store.
 
     Args:
         image: the picture.
-        context: from `library_context`.
         remote: a manifest store that was fetched for it.
 
     Returns:
@@ -168,14 +171,13 @@ def read_store(image: "ImageFile", context: Any, remote: bytes | None = None) ->
     if origin == "sidecar" and not stores:
         return Reading("unparsed", error="the sidecar is not a manifest store", origin=origin)
     try:
-        text, results = _ask_library(image, context, outside)
+        text, document = _ask_library(image, outside)
     except _Refused as err:
         return _read_alone(stores, str(err), url, origin)
     if text is None:
         if url and not stores:
             return Reading("unfetched", url=url, origin="remote")
         return _read_alone(stores, "no manifest found", url, origin) if stores else None
-    document = json.loads(text)
     manifests, ambiguous = _take_apart(stores)
     contents = document.get("manifests") or {}
     if not ambiguous and set(manifests) != set(contents):
@@ -185,7 +187,7 @@ def read_store(image: "ImageFile", context: Any, remote: bytes | None = None) ->
         "read",
         document.get("active_manifest") or "",
         contents,
-        results,
+        document.get("validation_results") or {},
         signatures,
         mismatched,
         "",
@@ -212,10 +214,9 @@ class _Refused(Exception):
     """The library would not read the store."""
 
 
-def _ask_library(
-    image: "ImageFile", context: Any, outside: bytes | None
-) -> tuple[str | None, dict[str, Any]]:
-    """Return the library's JSON and validation results; None where it finds no manifest."""
+def _ask_library(image: "ImageFile", outside: bytes | None) -> tuple[str | None, dict[str, Any]]:
+    """Return the library's JSON, as text and read; None where it finds no manifest."""
+    context = library_context()  # looks at the library's version before it is imported
     import c2pa
 
     mime = image.metadata.mime if image.format else _SIDECAR_MIME
@@ -228,11 +229,12 @@ def _ask_library(
                 return None, {}
             reader = found
         with reader:
-            return reader.detailed_json(), reader.get_validation_results() or {}
+            text = reader.detailed_json()
     except c2pa.C2paError.ManifestNotFound:
         return None, {}
     except c2pa.C2paError as err:
         raise _Refused(str(err)[:500]) from err
+    return text, json.loads(text)
 
 
 def _take_apart(stores: list[bytes]) -> tuple[dict[str, jumbf.Manifest], str]:

@@ -3,7 +3,8 @@
 Three sources, one shape. The official lists of C2PA and the frozen interim list come with the
 package; a newer copy of either lies in `HOME/trust/lists`; certificates that the user trusts
 lie in `HOME/trust/signer` and `HOME/trust/tsa`. Lists of signers and of time-stamping
-authorities never mix: a certificate that vouches for times vouches for no claim.
+authorities never mix: a certificate that vouches for times vouches for no claim. (In the C2PA
+library they do, which is why it is given none of them.)
 """
 
 import base64
@@ -88,11 +89,6 @@ class TrustList:
         """How many certificates it names."""
         return len(self.roots) + len(self.allowed)
 
-    @property
-    def uri(self) -> str:
-        """How the C2PA library is told to name it."""
-        return f"urn:counterproof:trust:{self.name}"
-
     def age_days(self, as_of: dt.date) -> int:
         """Days since it was issued."""
         return (as_of - self.date).days
@@ -136,26 +132,6 @@ class TrustStore:
     def dates(self) -> dict[str, str]:
         """Return name → ISO date of each list."""
         return {item.name: item.date.isoformat() for item in self.lists}
-
-    def library_anchors(self) -> list[dict[str, str]]:
-        """Return the lists as the C2PA library takes them.
-
-        The library lets an anchor of any purpose vouch for a claim, so certificates of the
-        time-stamping lists that also stand on a signer list are left out of the former.
-        """
-        signers = {root for item in self.of_kind("signer") for root in item.roots}
-        found = []
-        for item in self.lists:
-            roots = [root for root in item.roots if item.kind == "signer" or root not in signers]
-            entry = {"trust_kind": "manifest" if item.kind == "signer" else "tsa"}
-            entry["trust_uri"] = item.uri
-            if roots:
-                entry["trust_anchors"] = _to_pem(roots)
-            if item.allowed:
-                entry["allowed_list"] = _to_pem(item.allowed)
-            if len(entry) > 2:
-                found.append(entry)
-        return found
 
 
 def _to_pem(certificates: Iterable[bytes]) -> str:

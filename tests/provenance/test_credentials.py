@@ -186,9 +186,11 @@ def test_a_code_that_nobody_knows_accuses_nobody(
     for strange in ("assertion.future.mismatch", "signingCredential", "general.error", ""):
 
         def invent(*args: Any, code: str = strange) -> Any:
-            text, results = ask(*args)
-            results["activeManifest"]["failure"].append({"code": code, "url": ""})
-            return text, results
+            text, document = ask(*args)
+            document["validation_results"]["activeManifest"]["failure"].append(
+                {"code": code, "url": ""}
+            )
+            return text, document
 
         monkeypatch.setattr(manifest_store, "_ask_library", invent)
         seen = signing.look(intact, authority)
@@ -203,11 +205,11 @@ def test_what_matches_and_does_not_is_unchecked(
     ask = manifest_store._ask_library
 
     def invent(*args: Any) -> Any:
-        text, results = ask(*args)
-        active = results["activeManifest"]
+        text, document = ask(*args)
+        active = document["validation_results"]["activeManifest"]
         url = next(i["url"] for i in active["success"] if i["code"] == "assertion.dataHash.match")
         active["failure"].append({"code": "assertion.dataHash.mismatch", "url": url})
-        return text, results
+        return text, document
 
     monkeypatch.setattr(manifest_store, "_ask_library", invent)
     assert signing.look(intact, authority).answers[0] == "unchecked"
@@ -219,10 +221,12 @@ def test_identities_are_counted_and_never_break_the_credential(
     ask = manifest_store._ask_library
 
     def invent(*args: Any) -> Any:
-        text, results = ask(*args)
+        text, document = ask(*args)
         for code in ("cawg.ica.did_unavailable", "cawg.x509.signature.mismatch"):
-            results["activeManifest"]["failure"].append({"code": code, "url": ""})
-        return text, results
+            document["validation_results"]["activeManifest"]["failure"].append(
+                {"code": code, "url": ""}
+            )
+        return text, document
 
     monkeypatch.setattr(manifest_store, "_ask_library", invent)
     assert signing.look(intact, authority).state == "verified"
@@ -636,16 +640,13 @@ def test_mutated_stores_never_crash(signing: Any, authority: Any, intact: bytes)
     start, end = 20, intact.find(b"\xff\xdb")
     states = set()
     trust = load_trust(signing.home(authority))
-    context = manifest_store.library_context(trust)
-    original = read_credential(ImageFile.open(intact), trust, dt.date.today(), context=context)
+    original = read_credential(ImageFile.open(intact), trust, dt.date.today())
     assert original is not None
     for _ in range(300):
         data = bytearray(intact)
         for _ in range(rng.randint(1, 6)):
             data[rng.randrange(start, end)] = rng.randrange(256)
-        found = read_credential(
-            ImageFile.open(bytes(data)), trust, dt.date.today(), context=context
-        )
+        found = read_credential(ImageFile.open(bytes(data)), trust, dt.date.today())
         states.add(found.state if found else "none")
         if found is not None and found.state == "verified":
             # only padding, which nobody signs, was hit: all that is said is as before
