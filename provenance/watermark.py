@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -40,6 +40,7 @@ from counterproof.provenance.watermark_code import (
     viterbi,
 )
 from counterproof.provenance.watermark_plane import Field, Floats, Geometry, Gray
+from counterproof.provenance.watermark_sync import Candidate
 
 __all__ = [
     "AlreadyMarked",
@@ -56,11 +57,15 @@ __all__ = [
 WORKING_EDGE = 768
 """Long edge in pixels at which a mark is computed; a larger picture gets it enlarged."""
 
+SMALL_READ = 1024
+"""Long edge in pixels above which no picture is read in the small profile."""
+
 READING_EDGE = 1280
 """Long edge in pixels to which a picture is reduced before it is read."""
 
-WORTH_A_TRY, LIKELY = 5.5, 9.5
-"""Scores of the pilots from which a message is decoded, and a mark called likely.
+UPRIGHT, WORTH_A_TRY, LIKELY = 3.0, 5.5, 9.5
+"""Scores of the pilots from which a message is decoded, where they should be and where they
+were searched for, and from which a mark is called likely.
 
 Source: `benchmarks/watermark.py absent`, the distribution over unmarked pictures.
 """
@@ -176,26 +181,26 @@ def embed(
     if payload.profile != profile:
         raise ValueError(f"expected a payload of profile {profile!r}, got {payload.profile!r}")
     _check_size(pixels, chosen)
-    gray = watermark_plane.luma(pixels)
-    if not again and (old := _read_upright(gray, [secret], chosen)) and old.payload:
+    work = watermark_plane.shrink(watermark_plane.luma(pixels), WORKING_EDGE)
+    found = _look(work, chosen)
+    if not again and (old := _decode_upright(found, [secret], chosen)) is not None:
+        assert old.payload is not None, "a message was read"
         raise AlreadyMarked(
             f"this picture already carries a mark ({old.payload.mark_class.value}, id "
             f"{old.payload.id:x}); pass again=True to put another over it"
         )
     gains = watermark_mask.channel_gains(pixels)
-    residual = _draw(gray, payload, secret, chosen, watermark_mask.STRENGTHS[strength], gains)
-    marked = watermark_mask.add(pixels, residual, gains)
-    seen = watermark_plane.luma(marked)
-    reading = _read_upright(seen, [secret], chosen)
+    drawn = _draw(work, found, payload, secret, watermark_mask.STRENGTHS[strength], gains)
+    marked = watermark_mask.add(pixels, drawn, gains)
+    seen = _look(watermark_plane.shrink(watermark_plane.luma(marked), WORKING_EDGE), chosen)
+    reading = _decode_upright(seen, [secret], chosen)
     if reading is None or reading.payload != payload:
         raise ImageError("unsupported", "the picture cannot carry a mark that can be read back")
-    word = code_word(seal_message(payload.to_bytes(), secret, chosen))
-    quality = _quality(_soft(seen, secret, chosen) * word)
     squared = cv2.norm(marked, pixels, cv2.NORM_L2SQR) / pixels.size
     return Embedded(
         marked,
         payload,
-        20 * math.log10(max(quality, 1e-3) / NEEDED),
+        20 * math.log10(_quality(seen, payload, secret) / NEEDED),
         99.0 if squared == 0 else 10 * math.log10(255**2 / squared),
         key is not None,
     )
@@ -218,65 +223,75 @@ def read(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> Reading | Non
     """
     secrets_ = [PUBLIC_KEY, *(_secret(key) for key in keys)]
     gray = watermark_plane.shrink(watermark_plane.luma(pixels), READING_EDGE)
-    if (found := _read_upright(gray, secrets_, FULL)) is not None:
-        return _resized(found, gray.shape, pixels.shape)
-    best: watermark_sync.Candidate | None = None
+    upright = _look(watermark_plane.shrink(gray, WORKING_EDGE), FULL)
+    if (found := _decode_upright(upright, secrets_, FULL)) is not None:
+        return _resized(found, upright.shape, pixels.shape)
+    best: Candidate | None = None
     tries = 1
     for places in watermark_sync.candidates(gray):
         for place in places:
             if best is None or place.score > best.score:
                 best = place
-            if place.score < WORTH_A_TRY:
+            field = _field(gray, place.geometry) if place.score > WORTH_A_TRY else None
+            if field is None:
                 continue
             tries += 1
-            field = _field(gray, place.geometry)
-            found = field and _decode(field, secrets_, FULL, place, tries)
-            if found is not None:
+            if (found := _decode(field, secrets_, FULL, place, tries)) is not None:
                 return _resized(found, gray.shape, pixels.shape)
+    if (found := _read_small(gray, secrets_)) is not None:
+        return _resized(found, gray.shape, pixels.shape)
     if best is not None and best.score > LIKELY:
         nothing = Reading(None, None, best.geometry, best.inverted, best.score, tries)
         return _resized(nothing, gray.shape, pixels.shape)
     return None
 
 
+class _Look(NamedTuple):
+    """What the reader sees in a picture that it takes to be whole and upright."""
+
+    field: Field
+    score: float
+    shape: tuple[int, int]
+
+
 # -- drawing ----------------------------------------------------------------------------------
 
 
 def _draw(
-    gray: Gray,
+    work: Gray,
+    found: _Look,
     payload: Payload,
     key: bytes,
-    profile: Profile,
     strength: watermark_mask.Strength,
     gains: NDArray[np.float64],
 ) -> Floats:
-    """Return the change of luma, at most `WORKING_EDGE` px long.
+    """Return the change of luma of a picture at most `WORKING_EDGE` px long.
 
     Informed embedding: what the picture itself says at each code bit is measured with the
     reader's own eyes, and bits that it speaks for are drawn weaker, those it speaks against
     stronger. So the picture's noise is largely paid for before any copy is made.
     """
-    work = watermark_plane.shrink(gray, WORKING_EDGE)
-    shape = work.shape
+    profile = _profile(payload.profile)
     chips = layout(key, profile)
     word = code_word(seal_message(payload.to_bytes(), key, profile))
     allowed = watermark_mask.mask(work.astype(np.float32), strength)
-    blur = max(1.0, 2.0 * max(shape) / profile.chips)
+    blur = max(1.0, 2.0 * max(work.shape) / profile.chips)
     cap = 255 / 10 ** (strength.psnr_db / 20) / math.sqrt(float((gains**2).mean()))
-    before = _soft(work, key, profile) * word
+    before = watermark_plane.soft_bits(found.field, chips, profile.code_bits) * word
     weight = np.ones(profile.code_bits, np.float32)
     for last in (False, True):
-        drawn = watermark_plane.draw_chips((weight * word)[chips.bit] * chips.sign, shape)
+        drawn = watermark_plane.draw_chips((weight * word)[chips.bit] * chips.sign, work.shape)
         drawn -= cv2.GaussianBlur(drawn, (0, 0), blur)
         drawn *= allowed
         if profile is FULL:
-            pilots = allowed * watermark_plane.draw_pilots(shape)
+            pilots = allowed * watermark_plane.draw_pilots(work.shape)
             drawn += pilots * math.sqrt(PILOT_POWER * _power(drawn) / _power(pilots))
         drawn *= min(cap, math.sqrt(_power(allowed))) / math.sqrt(_power(drawn))
         if last:
             break
-        seen = np.clip(work + drawn, 0, 255).astype(np.uint8)
-        gain = float(np.mean(_soft(seen, key, profile) * word - before))
+        seen = _look(np.clip(work + drawn, 0, 255).astype(np.uint8), profile)
+        soft = watermark_plane.soft_bits(seen.field, chips, profile.code_bits)
+        gain = float(np.mean(soft * word - before))
         weight = np.clip(1 - 0.8 * (before - before.mean()) / max(gain, 1e-6), -1, 3)
     return np.asarray(drawn, np.float32)
 
@@ -288,22 +303,38 @@ def _power(values: Floats) -> float:
 # -- reading ----------------------------------------------------------------------------------
 
 
-def _read_upright(gray: Gray, keys: Sequence[bytes], profile: Profile) -> Reading | None:
-    work = watermark_plane.shrink(gray, WORKING_EDGE)
-    field = _field(work, watermark_plane.upright(work.shape, profile), profile)
-    if field is None:
+def _look(work: Gray, profile: Profile) -> _Look:
+    shape = work.shape[0], work.shape[1]
+    field = _field(work, watermark_plane.upright(shape, profile), profile)
+    if field is None:  # a strip too thin for any mark
+        field = Field(np.zeros((1, 1), np.float32), 0, 0)
+    return _Look(field, _score(field) if profile is FULL else 0.0, shape)
+
+
+def _score(field: Field) -> float:
+    return watermark_plane.pilot_score(field, FULL.chips)
+
+
+def _decode_upright(look: _Look, keys: Sequence[bytes], profile: Profile) -> Reading | None:
+    if profile is FULL and abs(look.score) < UPRIGHT:
         return None
-    score = watermark_plane.pilot_score(field, profile.chips) if profile is FULL else 0.0
-    place = watermark_plane.upright(gray.shape, profile)
-    candidate = watermark_sync.Candidate(abs(score), place, score < 0)
-    return _decode(field, keys, profile, candidate, 1)
+    geometry = watermark_plane.upright(look.shape, profile)
+    place = Candidate(abs(look.score), geometry, look.score < 0)
+    return _decode(look.field, keys, profile, place, 1)
+
+
+def _read_small(gray: Gray, keys: Sequence[bytes]) -> Reading | None:
+    """Read the small profile: whole pictures only, and none that is much enlarged."""
+    if max(gray.shape) > SMALL_READ:
+        return None
+    return _decode_upright(_look(gray, SMALL), keys, SMALL)
 
 
 def _decode(
     field: Field,
     keys: Sequence[bytes],
     profile: Profile,
-    place: watermark_sync.Candidate,
+    place: Candidate,
     tries: int,
 ) -> Reading | None:
     for index, key in enumerate(keys):
@@ -334,15 +365,11 @@ def _resized(reading: Reading, seen: tuple[int, ...], whole: tuple[int, ...]) ->
     return dataclasses.replace(reading, geometry=geometry)
 
 
-def _soft(gray: Gray, key: bytes, profile: Profile) -> Floats:
-    work = watermark_plane.shrink(gray, WORKING_EDGE)
-    field = _field(work, watermark_plane.upright(work.shape, profile), profile)
-    assert field is not None, "checked by _check_size"
-    return watermark_plane.soft_bits(field, layout(key, profile), profile.code_bits)
-
-
-def _quality(agreement: Floats) -> float:
-    return float(agreement.mean() / (agreement.std() + 1e-9))
+def _quality(look: _Look, payload: Payload, key: bytes) -> float:
+    profile = _profile(payload.profile)
+    soft = watermark_plane.soft_bits(look.field, layout(key, profile), profile.code_bits)
+    agreement = soft * code_word(seal_message(payload.to_bytes(), key, profile))
+    return max(1e-3, float(agreement.mean() / (agreement.std() + 1e-9)))
 
 
 def _profile(name: str) -> Profile:

@@ -110,6 +110,10 @@ def shrink(gray: Gray, long_edge: int) -> Gray:
     if factor >= 1:
         return gray
     size = max(1, round(width * factor)), max(1, round(height * factor))
+    while factor < 0.25:  # halving is cheap, and an odd last row is nothing at this size
+        gray = gray[: height // 2 * 2, : width // 2 * 2]
+        height, width, factor = height // 2, width // 2, factor * 2
+        gray = np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -57,12 +58,12 @@ class Candidate:
 
 def candidates(gray: Gray, *, most: int = 3) -> Iterator[list[Candidate]]:
     """Yield the best places for the plane, one list for each working size, best first."""
-    done: set[tuple[int, int]] = set()
+    done = 0
     for edge in EDGES:
         work = shrink(gray, edge)
-        if work.shape in done or min(work.shape) < 32:
+        if min(work.shape) < 32 or (done and max(work.shape) < 1.3 * done):
             continue
-        done.add(work.shape)
+        done = max(work.shape)
         ratio = np.array([gray.shape[1] / work.shape[1], gray.shape[0] / work.shape[0]])
         centre = np.array([(gray.shape[1] - 1) / 2, (gray.shape[0] - 1) / 2])
         found = []
@@ -79,8 +80,9 @@ def _search(work: Gray, most: int) -> list[_Fit]:
     even = _even_out(work)
     lines, even = _lines(even)
     maps = [np.eye(2) * max(work.shape), *_stretched(lines), *_turned(lines)]
-    fits = sorted((_fit(even, start) for start in maps), key=lambda fit: -fit[0])[:most]
-    fits = [_fit(even, fit[1]) if fit[0] > REFINE else fit for fit in fits]
+    starts = sorted((_start(even, matrix) for matrix in maps), key=lambda start: -start.score)
+    fits = [_fit(start) for start in starts[:most]]
+    fits = [_fit(_start(even, fit[1])) if fit[0] > REFINE else fit for fit in fits]
     return sorted(fits, key=lambda fit: -fit[0])
 
 
@@ -134,8 +136,8 @@ PAD = 16
 
 # -- upright or on its side, stretched --------------------------------------------------------
 
-_SCALES = np.exp(np.arange(math.log(0.4), math.log(3.3), 0.008))
-_STRETCHES = np.exp(np.arange(-19, 20) * 0.008)
+_SCALES = np.exp(np.arange(math.log(0.4), math.log(3.3), 0.01))
+_STRETCHES = np.exp(np.arange(-12, 13) * 0.01)
 
 
 @cache
@@ -143,7 +145,7 @@ def _stretched_places(shape: tuple[int, int]) -> tuple[NDArray[np.intp], Floats]
     """Return where in `_lines` each pilot lies, for every hypothesis; and the hypotheses.
 
     Returns:
-        Flat indices, shape `(hypotheses, 32)`, and maps, shape `(hypotheses, 2, 2)`, in units
+        Flat indices, shape `(32, hypotheses)`, and maps, shape `(hypotheses, 2, 2)`, in units
         of the working long edge.
     """
     period, width = shape
@@ -161,13 +163,14 @@ def _stretched_places(shape: tuple[int, int]) -> tuple[NDArray[np.intp], Floats]
     column = np.rint(frequency[..., 0] * period).astype(np.intp) + PAD
     row = np.rint(frequency[..., 1] * period).astype(np.intp) + period // 2
     lost = (column >= width - 2) | (row < 2) | (row >= period - 2)
-    return np.where(lost, 0, row * width + column).astype(np.int32), matrices.astype(np.float32)
+    places = np.where(lost, 0, row * width + column)
+    return np.ascontiguousarray(places.T), matrices.astype(np.float32)
 
 
 def _stretched(lines: Floats, most: int = 4) -> list[NDArray[np.float64]]:
     places, matrices = _stretched_places((lines.shape[0], lines.shape[1]))
     lines[0, 0] = lines.mean()
-    standing = lines.ravel().take(places).sum(1)
+    standing = lines.ravel().take(places).sum(0)
     long_edge = lines.shape[0] / 1.5
     found = []
     for _ in range(most):
@@ -236,32 +239,42 @@ def _turned(lines: Floats, most: int = 5) -> list[NDArray[np.float64]]:
 # -- position by phase ------------------------------------------------------------------------
 
 
-def _fit(even: Floats, matrix: NDArray[np.float64]) -> _Fit:
-    """Fit position and affine map to the pilots' phases.
+class _Start(NamedTuple):
+    """Pilots measured block by block under one map, and the position at which most agree."""
 
-    Args:
-        even: whitened picture.
-        matrix: from plane, in units of its long edge, to centred pixels.
+    score: float
+    inverse: NDArray[np.float64]
+    place: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    phasors: NDArray[np.complex64]
+    inverted: bool
+
+
+def _start(even: Floats, matrix: NDArray[np.float64]) -> _Start:
+    """Find the position under a map from plane, in units of its long edge, to centred pixels."""
+    waves, x, y = _blocks(even, PILOTS @ np.linalg.inv(matrix))
+    size = np.abs(waves)
+    waves = waves / np.maximum(1.0, size / (2.5 * size.mean() + 1e-9))
+    starts = []
+    for half, phasors in ((1, waves), (-1, np.conj(waves))):
+        # half a turn makes every line its own conjugate
+        phasors = phasors * np.exp(-1j * PILOT_PHASES)[:, None].astype(np.complex64)
+        shift, peak = _shift(phasors.sum(1))
+        score = abs(peak) / math.sqrt(float((np.abs(phasors) ** 2).sum()) / 2 + 1e-12)
+        inverse = np.linalg.inv(half * matrix)
+        place = np.stack([x, y], 1) @ inverse.T
+        signed = -phasors if peak < 0 else phasors
+        starts.append(_Start(score, inverse, place, shift, signed, peak < 0))
+    return max(starts, key=lambda start: start.score)
+
+
+def _fit(start: _Start) -> _Fit:
+    """Fit a full affine map to the pilots' phases by iterated, trimmed least squares.
 
     Returns:
         Score, fitted matrix, position in centred pixels, and whether inverted.
     """
-    waves, x, y = _blocks(even, PILOTS @ np.linalg.inv(matrix))
-    size = np.abs(waves)
-    waves = waves / np.maximum(1.0, size / (2.5 * size.mean() + 1e-9))
-    best: tuple[float, bool, NDArray[np.float64], NDArray[np.complex64], bool] | None = None
-    for halfway in (False, True):  # half a turn makes every line its own conjugate
-        turned = (np.conj(waves) if halfway else waves) * np.exp(-1j * PILOT_PHASES)[:, None]
-        shift, peak = _shift(turned.sum(1))
-        score = abs(peak) / math.sqrt(float((np.abs(turned) ** 2).sum()) / 2 + 1e-12)
-        if best is None or score > best[0]:
-            best = score, halfway, shift, turned, peak < 0
-    assert best is not None
-    _, halfway, shift, turned, inverted = best
-    if inverted:
-        turned = -turned
-    inverse = np.linalg.inv(-matrix if halfway else matrix)
-    place = np.stack([x, y], 1) @ inverse.T
+    _, inverse, place, shift, turned, inverted = start
     # phase of pilot u in block b: -2π u·(shift + bend @ place_b)
     basis = np.column_stack([np.ones(len(place)), place])
     slope = np.concatenate(
@@ -289,12 +302,12 @@ def _fit(even: Floats, matrix: NDArray[np.float64]) -> _Fit:
 
 def _shift(sums: NDArray[np.complex64]) -> tuple[NDArray[np.float64], float]:
     """Return the shift, in long edges, at which all pilots agree best, and how well."""
-    n = 512
-    grid = np.zeros((n, n), np.complex64)
-    grid[PILOTS[:, 1].astype(int) % n, PILOTS[:, 0].astype(int) % n] = sums
-    agreement = scipy.fft.ifft2(grid).real * (n * n)
+    n = 320
+    grid = np.zeros((n, n // 2 + 1), np.complex64)
+    grid[PILOTS[:, 0].astype(int) % n, PILOTS[:, 1].astype(int)] = sums
+    agreement = scipy.fft.irfft2(grid, s=(n, n)) * (n * n / 2)
     best = int(np.abs(agreement).argmax())
-    row, column = divmod(best, n)
+    column, row = divmod(best, n)
     shift = np.array([column, row]) / n
     return shift - np.round(shift), float(agreement.flat[best])
 
