@@ -263,14 +263,14 @@ def test_other_properties_are_skipped_however_long(attribute: bool) -> None:
     assert "elements" in parse(wrap(bag + inside, outside)).damage
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=400))
 def test_no_bytes_crash_the_parser(data: bytes) -> None:
     parse(data)
     parse(b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>" + data + b">")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.integers(0, 10_000), st.binary(min_size=1, max_size=6), st.booleans())
 def test_no_change_crashes_the_parser(at: int, change: bytes, insert: bool) -> None:
     data = wrap('<e:P><rdf:Bag><rdf:li e:q="1">v</rdf:li></rdf:Bag></e:P><e:Q>w</e:Q>')

@@ -151,7 +151,7 @@ def test_codes_that_are_not_right(text: str, check: bool | str | None) -> None:
     assert (code.check if code else "none") == check
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_crashes_the_reader(text: str) -> None:
     found = read_label(text)
@@ -161,7 +161,7 @@ def test_no_text_crashes_the_reader(text: str) -> None:
 values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.one_of(st.sampled_from(FIELDS), st.text(max_size=8)), values))
 def test_what_is_called_well_formed_keeps_the_rules(fields: dict[str, Any]) -> None:
     found = read_label(json.dumps(fields))
