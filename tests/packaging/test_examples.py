@@ -1,6 +1,9 @@
 """The example pictures are what their page and the README say of them."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +40,15 @@ def test_no_key_is_kept() -> None:
     for path in EXAMPLES.iterdir():
         if path.is_file():
             assert b"PRIVATE KEY-----" not in path.read_bytes(), path
+
+
+def test_the_readme_shows_what_the_terminal_shows() -> None:
+    script = EXAMPLES.parent / "checks" / "readme.py"
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
