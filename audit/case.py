@@ -235,7 +235,7 @@ class Case:
                 source.sidecar_mtime,
                 fingerprint,
                 source.remark,
-                source.problem,
+                display_path(source.problem),
                 self.scan,
                 position,
             ),
@@ -466,6 +466,7 @@ def present(record: Record, path: str | bytes, remark: str) -> Record:
 def _load(path: bytes, remark: str, problem: str, text: str | None, run: RunInfo) -> Record:
     """Make a record out of a source row and the JSON of its bytes."""
     if text is None:
+        shown = display_path(path)
         cause, _, message = problem.partition(": ")
-        return unread_record(display_path(path), cause, message, run)
+        return unread_record(shown, cause, message.removeprefix(f"{shown}: "), run)
     return present(Record.from_json(json.loads(text)), path, remark)

@@ -224,7 +224,7 @@ def examine(
         try:
             change["info"] = image.info
         except ImageError as err:
-            change |= {"info": _known(image), "pixel_fault": f"{err.cause}: {err}"}
+            change |= {"info": _known(image), "pixel_fault": _fault(err, image)}
         except Exception as err:
             change |= {"info": _known(image), "pixel_fault": f"damaged: {_reason(err)}"}
     _apply(progress, change)
@@ -259,8 +259,9 @@ def _run(analyzer: Analyzer, image: ImageFile, capped: bool) -> tuple[list[Obser
                 item = replace(item, basis=registry.cap_basis(item.basis))
             found.append(item)
     except ImageError as err:
-        fault = f"{err.cause}: {err}"
-        found.append(fault_finding(analyzer, "skipped", str(err), err.cause))
+        fault = _fault(err, image)
+        message = fault.partition(": ")[2]
+        found.append(fault_finding(analyzer, "skipped", message, err.cause))
     except Exception as err:
         found.append(fault_finding(analyzer, "failed", _reason(err)))
     return found, fault
@@ -272,6 +273,11 @@ def fault_finding(analyzer: Analyzer, state: str, message: str, cause: str = "")
     if cause:
         details["cause"] = cause
     return Finding(analyzer.name, f"{analyzer.prefixes[0]}.{state}", details=details)
+
+
+def _fault(err: ImageError, image: ImageFile) -> str:
+    """Say why pixels could not be had, without the name of the file."""
+    return f"{err.cause}: {str(err).removeprefix(f'{image.name}: ')}"
 
 
 def _reason(err: BaseException) -> str:
@@ -301,6 +307,9 @@ def finish(progress: Progress, plan: Plan) -> Examination:
     )
     if undecodable and not progress.has_metadata and not supports:
         findings = [_unreadable(progress, findings), *findings]
+    if any(finding.code in ("file.unreadable", "file.partial") for finding in findings):
+        # said once for the file, not again by each analyzer that wanted its pixels
+        findings = [finding for finding in findings if finding.code != "file.skipped"]
     record = Record(
         path="",
         sha256=progress.sha256,

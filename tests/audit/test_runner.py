@@ -132,9 +132,7 @@ def test_a_bad_analyzer_costs_only_itself(tmp_path: Path, dummies: Path) -> None
     assert message == "RuntimeError: no luck at 0x… in file.py"
 
 
-def test_what_comes_from_outside_rests_at_most_on_statistics(
-    tmp_path: Path, dummies: Path
-) -> None:
+def test_what_comes_from_outside_rests_at_most_on_statistics(tmp_path: Path, dummies: Path) -> None:
     (tmp_path / "in").mkdir()
     picture(tmp_path / "in" / "a.jpg")
     (record,) = scanned(tmp_path, spec(tmp_path, "a_early"), jobs=1)
