@@ -116,7 +116,7 @@ class FailOn:
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of tables and reports.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no table.")
 def scan(paths: tuple[str, ...], **options: Any) -> None:
-    r"""Look at pictures, folders or lists of them, and say what is known of each.
+    """Look at pictures, folders or lists of them, and say what is known of each.
 
     Results are kept in a case, so that a scan that was stopped goes on where it was. A
     terminal gets a table, a pipe gets one JSON record a line.
@@ -125,7 +125,7 @@ def scan(paths: tuple[str, ...], **options: Any) -> None:
     counterproof scan photos/
     counterproof scan photos/ -o report.html -o results.csv
     counterproof scan photos/ --fail-on synthetic --fail-on altered
-    """
+    """  # noqa: D301 - click wants the character itself before lines that it must not join
     from counterproof.settings import load_settings
 
     settings = load_settings(
