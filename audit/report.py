@@ -49,7 +49,7 @@ __all__ = ["coverage_of", "write_page", "write_report"]
 
 _PAGES = 200  # pictures with a page of their own
 _CARDS = 24
-_ROWS = 5_000
+_ROWS = 2_000
 _MAX_REGIONS = 60
 _GROUPS = 40  # of near-duplicates and other relations
 _LARGE_UP_TO = 24  # so few pictures get a large view each
