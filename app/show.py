@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -207,11 +208,14 @@ def _lines(rows: Iterable[tuple[str, str]], width: int, indent: str = "  ") -> s
     rows = list(rows)
     column = min(_COLUMN, width // 3, max((cell_width(label) for label, _ in rows), default=0) + 2)
     for label, text in rows:
-        if width < 50 or cell_width(label) > column - 1:
+        room = width - column - len(indent)
+        longest = max(map(cell_width, text.split()), default=0)
+        wide = any(unicodedata.east_asian_width(char) in "WF" for char in text)
+        if width < 50 or cell_width(label) >= column or (longest > room and not wide):
             lines.append(f"{indent}{label}")
             lines.append(wrap(text, width, indent + "  "))
             continue
-        first, *rest = wrap(text, max(width - column - len(indent), 20)).splitlines() or [""]
+        first, *rest = wrap(text, max(room, 20)).splitlines() or [""]
         lines.append(f"{indent}{label}{' ' * (column - cell_width(label))}{first}")
         lines += [f"{indent}{' ' * column}{line}" for line in rest]
     return "\n".join(lines)
