@@ -1,12 +1,23 @@
 """Turn the bytes of an `ImageFile` into pixels, by the cheapest reader that can.
 
-Pillow reads every format (HEIC through pi-heif); a JPEG that is wanted small goes through
-libjpeg-turbo's scaled decode. Pillow's own pixel limit is off because ours is checked first.
+A JPEG goes through libjpeg-turbo, at a fraction of its size where a small picture is enough;
+everything else through Pillow, one reader chosen by content. Limits are checked before
+anything is allocated, Pillow's own limit is off, and a large picture is converted in bands, so
+that the file, its pixels and one band are all that lies in memory.
+
+A file that lacks part of its picture gives no pixels. A file whose picture is whole but whose
+coding has faults, as any viewer would show it, gives pixels and a remark in `image.flaws`.
 """
 
+import contextlib
 import functools
+import io
+import logging
+import os
 import struct
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,15 +33,26 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["describe", "pixels", "stored"]
+__all__ = ["READER_FAULTS", "describe", "exif", "jpeg_pixels", "pixels", "stored", "upright"]
 
 Image.MAX_IMAGE_PIXELS = None  # ours is checked first, with one clear error
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # no last resort to standard error
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
-# What Pillow's readers are known to raise on hostile files.
-_READER_FAULTS = (
+READERS = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "webp": "WEBP",
+    "gif": "GIF",
+    "tiff": "TIFF",
+    "bmp": "BMP",
+    "avif": "AVIF",
+    "heic": "HEIF",
+    "heif": "HEIF",
+}
+READER_FAULTS = (
     ArithmeticError,
     AttributeError,
+    AssertionError,
     EOFError,
     LookupError,
     MemoryError,
@@ -41,72 +63,190 @@ _READER_FAULTS = (
     ValueError,
     struct.error,
 )
-_DEPTHS = {"1": 1, "I;16": 16, "I;16L": 16, "I;16B": 16, "I": 32, "F": 32}
+"""What Pillow's readers are known to raise on hostile files."""
+
+_BAND_PIXELS = 4_000_000
+# Bytes per pixel in Pillow's memory; every other mode takes 4.
+_STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
+# Further bytes per pixel that a reader takes while it decodes, rounded up from peaks measured
+# on 40-megapixel pictures (tests/counterproof/test_decode.py, test_memory).
+_READER_BYTES = {"webp": 12, "avif": 16, "heic": 10, "heif": 10, "gif": 1, "tiff": 4, "png": 1}
+_SAMPLE_BYTES = 2  # of a coefficient that a progressive JPEG keeps until its last scan
+_UPRIGHT_BY_READER = ("tiff", "heic", "heif")
+_INVERSE = {6: 8, 8: 6}
 
 
 @functools.cache
 def _register_heif() -> None:
     import pi_heif
 
-    pi_heif.register_heif_opener(thumbnails=False)
+    pi_heif.register_heif_opener(
+        thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
+    )
+
+
+@functools.cache
+def _one_thread() -> None:
+    """Keep readers to one thread: a scan runs one worker per core."""
+    from PIL import AvifImagePlugin
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} KB"
+
+
+def _error(image: "ImageFile", cause: str, reason: str) -> ImageError:
+    """Make an error; a file that ends too early says so, whatever its reader made of it."""
+    found = image.metadata
+    if found.truncated and cause in ("damaged", "truncated"):
+        whole = f" of {_megabytes(found.expected_bytes)}" if found.expected_bytes else ""
+        cause, reason = "truncated", f"truncated after {_megabytes(len(image.data))}{whole}"
+    return ImageError(cause, f"{image.name}: {reason}")
+
+
+def _reason(err: BaseException) -> str:
+    return " ".join(str(err).split()) or type(err).__name__
+
+
+def _fault(image: "ImageFile", err: BaseException) -> ImageError:
+    reason = _reason(err)
+    if isinstance(err, MemoryError):
+        return _error(image, "too_many_pixels", "its decoder asked for more memory than there is")
+    if "ecurity limit" in reason:
+        return _error(image, "unsupported", f"its decoder refuses it: {reason}")
+    return _error(image, "truncated" if "runcat" in reason else "damaged", reason)
+
+
+def _check_size(image: "ImageFile", width: int, height: int) -> None:
+    if width * height > image.limits.max_pixels:
+        raise ImageError(
+            "too_many_pixels",
+            f"{image.name}: {width:,} × {height:,} pixels; the limit is "
+            f"{image.limits.max_pixels:,}",
+        )
+
+
+def _check_memory(image: "ImageFile", count: float) -> None:
+    limit = image.limits.max_decode_bytes
+    if count > limit:
+        raise ImageError(
+            "too_many_pixels",
+            f"{image.name}: decoding takes {count / 2**20:,.0f} MiB; the limit is "
+            f"{limit / 2**20:,.0f} MiB",
+        )
 
 
 def _open(image: "ImageFile") -> Image.Image:
     """Open with Pillow, lazily; check the limits before anything is allocated."""
-    if image.format in ("heic", "heif"):
+    reader = READERS.get(image.format)
+    if reader is None:
+        cause = "unsupported" if image.format else "unknown_format"
+        what = f"{image.format} pictures are not decoded" if image.format else "not a picture"
+        raise ImageError(cause, f"{image.name}: {what}; expected {', '.join(sorted(READERS))}")
+    found = image.metadata
+    _check_size(image, found.width, found.height)
+    if image.format in ("avif", "heic", "heif"):
+        # these readers decode, or copy, the whole file when they open it
+        _check_memory(image, 2 * len(image.data) + found.width * found.height)
+    if reader == "HEIF":
         _register_heif()
+    elif reader == "AVIF":
+        _one_thread()
+    elif reader == "TIFF" and image.exif_directories is None:
+        raise _error(image, "damaged", found.damage or "its directory is malformed")
+    try:
+        return _open_stream(image, reader)
+    except ImageError:
+        if image.format != "png":
+            raise
+        # text or a profile that Pillow refuses is no reason not to see the picture
+        return _open_stream(image, reader, _essential_png(image.data))
+
+
+def _open_stream(image: "ImageFile", reader: str, data: bytes | None = None) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(image.stream(), formats=_FORMATS)
+            stream = image.stream() if data is None else io.BytesIO(data)
+            picture = Image.open(stream, formats=(reader,))
     except UnidentifiedImageError as err:
-        cause = "damaged" if image.format else "unknown_format"
-        what = f"a readable {image.format}" if image.format else "an image"
-        raise ImageError(cause, f"{image.name}: expected {what}, no reader accepts it") from err
-    except _READER_FAULTS as err:
-        raise ImageError("damaged", f"{image.name}: {_reason(err)}") from err
-    count = picture.width * picture.height
-    if count > image.limits.max_pixels:
-        raise ImageError(
-            "too_many_pixels",
-            f"{image.name}: {picture.width:,} × {picture.height:,} pixels; "
-            f"the limit is {image.limits.max_pixels:,}",
-        )
+        reason = image.metadata.damage or f"expected a readable {image.format}"
+        raise _error(image, "damaged", reason) from err
+    except READER_FAULTS as err:
+        raise _fault(image, err) from err
+    _check_size(image, *picture.size)
     return picture
 
 
-def _reason(err: BaseException) -> str:
-    return str(err).strip() or type(err).__name__
+def _essential_png(data: bytes) -> bytes:
+    """Return a PNG with only the chunks that make its still picture."""
+    parts, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        if name in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            parts.append(data[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(parts)
 
 
-def describe(image: "ImageFile") -> FileInfo:
-    """Read what the file is from its headers.
-
-    Raises:
-        ImageError: if no reader knows the format or the header is broken.
-    """
-    found = image.metadata
-    picture = _open(image)
-    width, height = picture.size
-    if image.orientation >= 5:
-        width, height = height, width
+def exif(image: "ImageFile") -> Image.Exif:
+    """Load EXIF tags with Pillow; see `ImageFile.exif`."""
+    tags = Image.Exif()
+    found = image.exif_directories
+    if found is None:
+        return tags
+    tags.endian, tags.bigtiff = found.order, found.big
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            frames = min(int(getattr(picture, "n_frames", 1)), image.limits.max_frames)
-        except _READER_FAULTS:
-            frames = 1
+            tags.load_from_fp(io.BytesIO(found.data), found.first)
+        except READER_FAULTS:
+            return Image.Exif()
+        for tag in list(tags):
+            try:
+                tags[tag]
+                if tag in (0x8769, 0x8825):
+                    tags.get_ifd(tag)
+            except READER_FAULTS:
+                del tags[tag]
+    return tags
+
+
+def describe(image: "ImageFile") -> FileInfo:
+    """Read what the file is from its headers; see `ImageFile.info`."""
+    found = image.metadata
+    width, height, frames, mode = found.width, found.height, found.frames, found.mode
+    alpha, turned = found.alpha, image.orientation >= 5
+    if image.format in READERS and image.format != "jpeg":
+        try:
+            picture = _open(image)
+        except ImageError:
+            pass
+        else:
+            width, height = picture.size
+            turned = turned and image.format not in _UPRIGHT_BY_READER
+            mode = picture.mode
+            alpha = alpha or "A" in picture.getbands() or "transparency" in picture.info
+            frames = frames or int(getattr(picture, "n_frames", 1))
+    if turned:
+        width, height = height, width
+    planes = list(found.planes)
+    if image.exif_directories and image.exif_directories.thumbnail():
+        planes.append("thumbnail")
     return FileInfo(
-        format=found.format or (picture.format or "").lower(),
+        format=found.format,
         mime=found.mime,
         bytes=len(image.data),
         width=width,
         height=height,
-        frames=frames,
-        mode=picture.mode,
-        bit_depth=_DEPTHS.get(picture.mode, 8),
-        alpha="A" in picture.getbands() or "transparency" in picture.info,
+        frames=min(frames, image.limits.max_frames),
+        mode=mode,
+        bit_depth=found.bit_depth,
+        alpha=alpha,
         orientation=image.orientation,
+        planes=tuple(planes[:64]),
     )
 
 
@@ -114,95 +254,256 @@ def pixels(image: "ImageFile", max_side: int | None) -> "Pixels":
     """Decode the first frame to upright RGB; see `ImageFile.pixels`."""
     if max_side is not None and max_side < 1:
         raise ValueError(f"expected max_side of at least 1, got {max_side}")
-    array = None
-    if image.format == "jpeg" and max_side is not None:
-        array = _scaled_jpeg(image, max_side)
+    array = _jpeg(image, max_side) if image.format == "jpeg" else None
+    orientation = 1 if image.format in _UPRIGHT_BY_READER else image.orientation
     if array is None:
-        array = _decode(image)
-    array = _shrink(array, max_side)
-    array = _upright(array, image.orientation)
+        array = _decode(image, max_side, orientation)
+    array = upright(_shrink(array, max_side, image), orientation)
     array.setflags(write=False)
     return array
 
 
-def _scaled_jpeg(image: "ImageFile", max_side: int) -> "Pixels | None":
-    """Decode a JPEG at the smallest size that is at least `max_side`; None if it is odd."""
+def _jpeg(image: "ImageFile", max_side: int | None) -> "Pixels | None":
+    """Decode a JPEG at the smallest size that is at least `max_side`; None if Pillow must."""
+    found = image.metadata
+    _check_size(image, found.width, found.height)
+    if found.coding in ("lossless", "hierarchical") or found.bit_depth not in (0, 8):
+        what = f"{found.bit_depth}-bit {found.coding} JPEG"
+        raise ImageError("unsupported", f"{image.name}: {what} pictures are not decoded")
+    if not found.width or not found.height:
+        raise _error(image, "damaged", found.damage or "no frame header with a size")
+    scale = min(1.0, max_side / max(found.width, found.height)) if max_side else 1.0
+    _check_memory(image, len(image.data) + _jpeg_bytes(image, scale))
+    if found.mode == "CMYK":
+        return None
+    try:
+        return jpeg_pixels(image.data, found.width, found.height, scale)
+    except ValueError as err:
+        reason = _reason(err)
+    if found.truncated:
+        try:  # only the end marker may be missing
+            array = jpeg_pixels(image.data + b"\xff\xd9", found.width, found.height, scale)
+        except ValueError:
+            raise _error(image, "truncated", reason) from None
+        image.flaws.append("no end of image marker")
+        return array
+    if "remature end" in reason:
+        raise _error(image, "truncated", "its picture data end before the picture does")
+    image.flaws.append(reason)
+    return None
+
+
+def _jpeg_bytes(image: "ImageFile", scale: float) -> float:
+    """Estimate what decoding takes besides the file: the result, turned, and coefficients."""
+    found = image.metadata
+    # libjpeg-turbo scales by eighths; the result is at most one step larger than asked for
+    step = min(1.0, scale + 0.125) if scale < 1 else 1.0
+    result = 3 * found.width * found.height * step * step
+    if found.mode == "CMYK":
+        result *= 4 / 3 + 1
+    return result * (2 if image.orientation > 1 else 1) + _SAMPLE_BYTES * found.coded_samples
+
+
+def jpeg_pixels(data: bytes, width: int, height: int, scale: float = 1.0) -> "Pixels":
+    """Decode one JPEG at least `scale` times its size, in the precise way at full size.
+
+    Raises:
+        ValueError: if its coding has any fault, or it is CMYK.
+    """
     import simplejpeg
 
-    width, height = image.metadata.width, image.metadata.height
-    if width * height > image.limits.max_pixels:
-        _open(image)  # says so
-    longest = max(width, height)
-    scale = min(1.0, max_side / longest) if longest else 1.0
-    try:
-        array: Pixels = simplejpeg.decode_jpeg(
-            image.data,
-            "RGB",
-            fastdct=True,
-            fastupsample=True,
-            min_width=max(1, int(width * scale)),
-            min_height=max(1, int(height * scale)),
-            strict=True,
-        )
-    except ValueError:
-        return None  # CMYK, or damaged: Pillow decides
+    array: Pixels = simplejpeg.decode_jpeg(
+        data,
+        "RGB",
+        fastdct=scale < 1,
+        fastupsample=scale < 1,
+        min_width=max(1, int(width * scale)) if scale < 1 else 0,
+        min_height=max(1, int(height * scale)) if scale < 1 else 0,
+        strict=True,
+    )
     return array
 
 
-def _decode(image: "ImageFile") -> "Pixels":
+def _decode(image: "ImageFile", max_side: int | None, orientation: int) -> "Pixels":
     picture = _open(image)
+    if image.format == "jpeg" and max_side:
+        picture.draft(None, _fit(picture.size, max_side))
+    _check_memory(image, _decode_bytes(image, picture, max_side, orientation))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _to_rgb(picture)
-    except _READER_FAULTS as err:
-        cause = "truncated" if "truncat" in str(err) else "damaged"
-        raise ImageError(cause, f"{image.name}: {_reason(err)}") from err
+            _load(picture)
+            return _to_rgb(picture, max_side)
+    except READER_FAULTS as err:
+        raise _fault(image, err) from err
 
 
-def _to_rgb(picture: Image.Image) -> "Pixels":
-    """Convert any mode to RGB; 16 bit and float keep their range, alpha goes over white."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, dtype=np.float32)
-        top = float(values.max(initial=0.0))
-        scale = 255.0 / (65535.0 if 255.0 < top <= 65535.0 else max(top, 255.0))
-        grey = (values * scale).clip(0, 255).astype(np.uint8)
+def _load(picture: Image.Image) -> None:
+    if picture.format != "TIFF":
+        picture.load()
+        return
+    # Pillow turns a TIFF upright as it loads, also by what its XMP says; only the tag counts
+    picture.info.pop("xmp", None)
+    with _quiet_stderr():
+        picture.load()
+
+
+_stderr_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep libtiff, which writes past Python, from writing to the person's terminal."""
+    with _stderr_lock:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no standard error to keep quiet
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _decode_bytes(
+    image: "ImageFile", picture: Image.Image, max_side: int | None, orientation: int
+) -> float:
+    """Estimate what decoding takes: file, Pillow's pixels, its reader, one band, the result."""
+    width, height = picture.size
+    per_pixel = _STORED_BYTES.get(picture.mode, 4) + _READER_BYTES.get(image.format, 0)
+    if image.format == "tiff" and image.orientation > 1:
+        per_pixel += _STORED_BYTES.get(picture.mode, 4)
+    factor = _factor(picture.size, max_side)
+    result = 3 * width * height / factor**2 * (2 if orientation > 1 else 1)
+    band = min(width * height, max(_BAND_PIXELS, width * factor))
+    copies = 2 if image.format in ("avif", "heic", "heif", "webp") else 1
+    return copies * len(image.data) + per_pixel * width * height + 16 * band + result
+
+
+def _factor(size: tuple[int, int], max_side: int | None) -> int:
+    """Return by how much a large picture is averaged, band by band, before the exact resize."""
+    if max_side is None or size[0] * size[1] <= _BAND_PIXELS:
+        return 1
+    return max(1, max(size) // (4 * max_side))
+
+
+def _to_rgb(picture: Image.Image, max_side: int | None) -> "Pixels":
+    """Convert any mode to RGB, in bands; a wide range of values keeps its range."""
+    width, height = picture.size
+    factor = _factor(picture.size, max_side)
+    rows = factor * max(1, _BAND_PIXELS // (width * factor))
+    top = _top(picture, rows)
+    if rows >= height and factor == 1:
+        return _band_to_rgb(picture, top)
+    result = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    for y in range(0, height, rows):
+        band = _band_to_rgb(picture.crop((0, y, width, min(height, y + rows))), top)
+        if factor > 1:
+            band = np.asarray(Image.fromarray(band).reduce(factor))
+        result[y // factor : y // factor + len(band)] = band
+    return result
+
+
+def _top(picture: Image.Image, rows: int) -> float:
+    """Return the value that becomes white: 65,535, or the largest that there is.
+
+    Floating-point pictures are nominally 0 to 1 (TIFF Technical Note 3, 2005); a larger range
+    is kept by scaling it down. Integers of 32 bits likewise, from 16 bits.
+    """
+    if picture.mode.startswith("I;16"):
+        return 65_535.0
+    if picture.mode not in ("I", "F"):
+        return 255.0
+    top = 0.0
+    for y in range(0, picture.height, rows):
+        box = (0, y, picture.width, min(picture.height, y + rows))
+        values = np.asarray(picture.crop(box), dtype=np.float64)
+        values = values[np.isfinite(values)]
+        top = max(top, float(values.max(initial=0.0)))
+    if picture.mode == "F":
+        return max(top, 1.0)
+    return 255.0 if top <= 255 else max(top, 65_535.0)
+
+
+def _band_to_rgb(picture: Image.Image, top: float) -> "Pixels":
+    """Convert one band; transparency goes over white."""
+    if picture.mode[:1] == "I" or picture.mode == "F":
+        values = np.nan_to_num(np.asarray(picture, dtype=np.float32), nan=0.0)
+        grey = np.rint(values.clip(0, top) * (255.0 / top)).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
-    if "A" in picture.getbands() or "transparency" in picture.info:
+    if picture.mode == "LAB":
+        picture = _lab_to_rgb(picture)
+    if "A" in picture.getbands() or "a" in picture.mode or "transparency" in picture.info:
+        if picture.mode == "La":
+            picture = picture.convert("LA")
         picture = picture.convert("RGBA")
         canvas = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         picture = Image.alpha_composite(canvas, picture)
-    return np.array(picture.convert("RGB"))
+    if picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    return np.asarray(picture)
 
 
-def _shrink(array: "Pixels", max_side: int | None) -> "Pixels":
+def _lab_to_rgb(picture: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    found = ImageCms.profileToProfile(
+        picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+    return picture if found is None else found
+
+
+def _fit(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """Return the size whose longest side is at most `max_side`."""
+    width, height = size
+    longest = max(size)
+    if longest <= max_side:
+        return size
+    scale = max_side / longest
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _shrink(array: "Pixels", max_side: int | None, image: "ImageFile") -> "Pixels":
+    if max_side is None:
+        return array
     height, width = array.shape[:2]
-    if max_side is None or max(height, width) <= max_side:
+    target = _fit((width, height), max_side)
+    found = image.metadata
+    if image.format == "jpeg" and max(found.width, found.height) > max_side:
+        target = _fit((found.width, found.height), max_side)  # decoded sizes are rounded up
+    if target == (width, height):
         return array
     import cv2
 
-    scale = max_side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(array, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.resize(array, target, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _upright(array: "Pixels", orientation: int) -> "Pixels":
+def upright(array: "NDArray[Any]", orientation: int) -> "NDArray[Any]":
     """Apply EXIF orientation (EXIF 2.32 §4.6.4, tag 0x0112)."""
-    if orientation in (2, 4, 5, 7):
-        array = array[:, ::-1] if orientation in (2, 5, 7) else array[::-1]
-    if orientation == 3:
-        array = array[::-1, ::-1]
-    elif orientation in (5, 8):
-        array = np.rot90(array, 1)
-    elif orientation in (6, 7):
-        array = np.rot90(array, -1)
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
     return np.ascontiguousarray(array)
 
 
 def stored(image: "ImageFile") -> "NDArray[Any]":
     """Decode the first frame as stored; see `ImageFile.stored`."""
     picture = _open(image)
+    _check_memory(image, _decode_bytes(image, picture, None, 1))
     try:
-        return np.array(picture)
-    except _READER_FAULTS as err:
-        raise ImageError("damaged", f"{image.name}: {_reason(err)}") from err
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _load(picture)
+            array: NDArray[Any] = np.array(picture)
+    except READER_FAULTS as err:
+        raise _fault(image, err) from err
+    if image.format == "tiff":  # Pillow has turned it upright
+        return upright(array, _INVERSE.get(image.orientation, image.orientation))
+    return array

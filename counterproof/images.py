@@ -12,10 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterproof.containers import Block, Container, walk
+from counterproof.blocks import Block, Container, Damaged
+from counterproof.containers import walk
 from counterproof.errors import ImageError
 from counterproof.findings import FileInfo
 from counterproof.settings import Limits
+from counterproof.tiff import Exif, exif_directories
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,9 +78,13 @@ class ImageFile:
         path = Path(source)
         data = _read(path, limits.max_bytes)
         beside = path.with_suffix(".c2pa")
+        image = cls(data, name or str(path), limits, sidecar)
         if sidecar is None and beside != path and beside.is_file():
-            sidecar = _read(beside, limits.max_bytes)
-        return cls(data, name or str(path), limits, sidecar)
+            try:
+                image.sidecar = _read(beside, limits.max_bytes)
+            except ImageError as err:
+                image.flaws.append(f"its sidecar could not be read ({err.cause})")
+        return image
 
     @cached_property
     def sha256(self) -> str:
@@ -105,31 +111,61 @@ class ImageFile:
         return [block for block in self.metadata.blocks if block.kind in kinds]
 
     @cached_property
-    def exif(self) -> "Image.Exif":
-        """EXIF tags of the first EXIF block; empty if there is none or it is malformed."""
-        from PIL import Image
+    def exif_data(self) -> bytes:
+        """EXIF from the TIFF header on, of a TIFF file the file itself; empty without any."""
+        found = self.blocks("exif")
+        if self.format == "jpeg" and len(found) > 1:
+            # more than 64 KiB goes into several segments, joined by every reader
+            return b"".join(block.data for block in found)
+        return found[0].data if found else b""
 
-        exif = Image.Exif()
-        for block in self.blocks("exif"):
-            try:
-                exif.load(b"Exif\0\0" + block.data)
-            except Exception:
-                exif = Image.Exif()
-            break
-        return exif
+    @cached_property
+    def exif_directories(self) -> Exif | None:
+        """Where the EXIF tags lie, read in microseconds; None without EXIF or if malformed."""
+        try:
+            return exif_directories(self.exif_data) if self.exif_data else None
+        except Damaged:
+            return None
+
+    @cached_property
+    def exif(self) -> "Image.Exif":
+        """EXIF tags, as Pillow's `getexif` gives them; empty if there are none or malformed."""
+        from counterproof import decode
+
+        return decode.exif(self)
 
     @cached_property
     def orientation(self) -> int:
-        """EXIF orientation, 1 to 8; 1 where none is stored or the value is bad."""
-        value = self.exif.get(0x0112, 1)
-        return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        """EXIF orientation as stored, 1 to 8; 1 where none is stored or the value is bad.
+
+        In AVIF and HEIC the container's own turn and mirror count, never EXIF
+        (ISO/IEC 23000-22 §7.3.6.7 and 7.3.9).
+        """
+        if self.metadata.orientation:
+            return self.metadata.orientation
+        directories = self.exif_directories
+        value = directories.integer("ifd0", 0x0112) if directories else None
+        return value if value is not None and 1 <= value <= 8 else 1
+
+    @cached_property
+    def icc(self) -> bytes:
+        """The colour profile, joined from its segments; empty without one."""
+        found = self.blocks("icc")
+        if self.format != "jpeg":
+            return found[0].data if found else b""
+        # each segment begins with its number and their count (ICC.1:2022 annex B.4)
+        return b"".join(block.data[2:] for block in sorted(found, key=lambda b: b.data[:1]))
+
+    @cached_property
+    def flaws(self) -> list[str]:
+        """What was wrong with a file that could be read nevertheless; `pixels` adds to it."""
+        return []
 
     @cached_property
     def info(self) -> FileInfo:
         """What the file is. Reads headers, decodes no pixels.
 
-        Raises:
-            ImageError: if no reader knows the format or the header is broken.
+        Of a file that no reader opens, what its container says; never raises.
         """
         from counterproof import decode
 
@@ -146,7 +182,9 @@ class ImageFile:
             `uint8` RGB, shape `(H, W, 3)`, upright. Read-only.
 
         Raises:
-            ImageError: if the picture is damaged, unknown, or larger than the limits.
+            ImageError: if the picture is damaged, cut short, of a format that is not read, or
+                larger than the limits. A view is the whole picture or none: half a picture
+                would be hashed and judged as if it were one.
         """
         if max_side not in self._pixels:
             from counterproof import decode
@@ -192,11 +230,11 @@ def _read(path: Path, max_bytes: int) -> bytes:
                 "too_large", f"{path}: {info.st_size:,} bytes; the limit is {max_bytes:,}"
             )
         try:
-            data = file.read(max_bytes + 1)
+            data = file.read(info.st_size + 1)  # a file that grows meanwhile is cut here
         except OSError as err:
             raise ImageError("damaged", f"{path}: {err.strerror}") from err
     if not data:
         raise ImageError("empty", f"{path}: expected an image, got 0 bytes")
-    if len(data) > max_bytes:
-        raise ImageError("too_large", f"{path}: more than the limit of {max_bytes:,} bytes")
+    if len(data) > info.st_size:
+        raise ImageError("damaged", f"{path}: it grew while it was being read; try again")
     return data

@@ -27,12 +27,14 @@ class Limits:
         max_pixels: largest picture, width × height, that is decoded.
         max_frames: most frames or pages that are counted.
         max_block_bytes: largest metadata block after decompression.
+        max_decode_bytes: most memory that one decode may take, the file included.
     """
 
     max_bytes: int = 512 * 2**20
     max_pixels: int = 250_000_000
     max_frames: int = 1_000
     max_block_bytes: int = 16 * 2**20
+    max_decode_bytes: int = 800 * 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""The analyzers and relators that this wing offers to a scan, by name.
+
+Factories import what they make only when they are called: this module is read by every command.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from counterproof.analysis import Analyzer, AnalyzerFactory, Relator
+from counterproof.findings import Relation
+from counterproof.settings import Settings
+
+if TYPE_CHECKING:
+    from counterproof.audit.case import Case
+
+__all__ = ["ANALYZERS", "RELATORS"]
+
+
+def _file(settings: Settings) -> Analyzer:
+    from counterproof.audit.facts import FileAnalyzer
+
+    return FileAnalyzer(settings)
+
+
+def _hashes(settings: Settings) -> Analyzer:
+    from counterproof.audit.hashes import HashAnalyzer
+
+    return HashAnalyzer(settings)
+
+
+class _NearDuplicates:
+    name = "near_duplicates"
+
+    def __call__(self, case: "Case", settings: Settings) -> Iterable[Relation]:
+        from counterproof.audit.duplicates import relate
+
+        return relate(case, settings)
+
+
+ANALYZERS: dict[str, AnalyzerFactory] = {"file": _file, "hashes": _hashes}
+RELATORS: dict[str, Relator] = {"near_duplicates": _NearDuplicates()}
