@@ -74,8 +74,8 @@ class Certificate:
         der: as it came.
         parsed: as read; where a name breaks the rules of its string type, of a copy in which
             that type is mended.
-        subject: whom it is about, DER.
-        issuer: who is said to have issued it, DER.
+        subject_der: whom it is about.
+        issuer_der: who is said to have issued it.
         first: when it comes into force.
         last: when it ceases to be in force.
         usages: extended key usages that it states; None if it states none.
@@ -85,12 +85,22 @@ class Certificate:
 
     der: bytes
     parsed: x509.Certificate = field(repr=False)
-    subject: bytes = field(repr=False)
-    issuer: bytes = field(repr=False)
+    subject_der: bytes = field(repr=False)
+    issuer_der: bytes = field(repr=False)
     first: dt.datetime
     last: dt.datetime
     usages: frozenset[str] | None
     issues_below: int | None
+
+    @property
+    def subject(self) -> x509.Name:
+        """Whom it is about."""
+        return self.parsed.subject
+
+    @property
+    def issuer(self) -> x509.Name:
+        """Who is said to have issued it."""
+        return self.parsed.issuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +155,7 @@ class Anchors:
         """Index certificates by their subject."""
         table: dict[bytes, tuple[Certificate, ...]] = {}
         for root in roots:
-            table[root.subject] = (*table.get(root.subject, ()), root)
+            table[root.subject_der] = (*table.get(root.subject_der, ()), root)
         return cls(table, frozenset(fingerprint(item) for item in allowed))
 
 
@@ -359,11 +369,11 @@ def _climb(
     at: dt.datetime,
     below: int,
 ) -> Certificate | None:
-    if certificate in anchors.roots.get(certificate.subject, ()):
+    if certificate in anchors.roots.get(certificate.subject_der, ()):
         return certificate
     if below >= _MAX_PATH:
         return None
-    for anchor in anchors.roots.get(certificate.issuer, ()):
+    for anchor in anchors.roots.get(certificate.issuer_der, ()):
         if _issued(anchor, certificate, below) and _in_force(anchor, at) and _may(anchor, usages):
             return anchor
     for index, other in enumerate(pool):
@@ -389,7 +399,7 @@ def _may(certificate: Certificate, usages: frozenset[str], must_state: bool = Fa
 
 def _issued(issuer: Certificate, certificate: Certificate, below: int) -> bool:
     """Tell whether one certificate may have issued, and did issue, the other."""
-    if certificate.issuer != issuer.subject:
+    if certificate.issuer_der != issuer.subject_der:
         return False
     if issuer.issues_below is not None and below > issuer.issues_below:
         return False

@@ -62,9 +62,9 @@ class Standing:
         leaf = self.signature.chain[0]
         return {
             ("name" if self.listed else "claims_to_be"): name_of(leaf),
-            "organisation": _attribute(leaf.parsed.subject, NameOID.ORGANIZATION_NAME),
-            "issuer": _attribute(leaf.parsed.issuer, NameOID.COMMON_NAME)
-            or _attribute(leaf.parsed.issuer, NameOID.ORGANIZATION_NAME),
+            "organisation": _attribute(leaf.subject, NameOID.ORGANIZATION_NAME),
+            "issuer": _attribute(leaf.issuer, NameOID.COMMON_NAME)
+            or _attribute(leaf.issuer, NameOID.ORGANIZATION_NAME),
             "serial": f"{leaf.parsed.serial_number:x}",
             "sha256": fingerprint(leaf),
             "not_before": leaf.first.isoformat(),
@@ -92,7 +92,7 @@ def _list_json(item: TrustList | None) -> dict[str, str] | None:
 
 def name_of(certificate: Certificate) -> str:
     """Return the common name of a certificate's subject, else its organisation."""
-    subject = certificate.parsed.subject
+    subject = certificate.subject
     return _attribute(subject, NameOID.COMMON_NAME) or _attribute(
         subject, NameOID.ORGANIZATION_NAME
     )

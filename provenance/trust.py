@@ -21,6 +21,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from cryptography.x509.oid import NameOID
+
 from counterproof.errors import ProvenanceError, UserError
 from counterproof.findings import Trust
 from counterproof.provenance.certificates import (
@@ -35,6 +37,7 @@ from counterproof.provenance.certificates import (
 
 __all__ = [
     "KINDS",
+    "LOCAL_UNIT",
     "TrustList",
     "TrustStore",
     "add_certificates",
@@ -44,6 +47,10 @@ __all__ = [
 ]
 
 KINDS = ("signer", "tsa")
+
+LOCAL_UNIT = "counterproof first-use identity"
+"""Organisational unit in the certificates that an installation makes for itself on first use."""
+
 _SCHEMA = "counterproof.trust-lists/1"
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _USAGES = {"signer": SIGNER_USAGES, "tsa": TIMESTAMP_USAGES}
@@ -121,8 +128,9 @@ class TrustStore:
         return None
 
     def is_local(self, certificate: Certificate) -> bool:
-        """Tell whether this installation made the certificate for itself."""
-        return fingerprint(certificate) in self.local
+        """Tell whether an installation, this one or another, made it for itself on first use."""
+        units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+        return fingerprint(certificate) in self.local or any(u.value == LOCAL_UNIT for u in units)
 
     def digest(self) -> str:
         """Return a word that changes whenever any list does."""
@@ -195,7 +203,19 @@ def load_trust(home: Path | None = None) -> TrustStore:
         for kind in KINDS:
             if own := _users(home / "trust" / kind, kind):
                 found[own.name] = own
-    return TrustStore(tuple(sorted(found.values(), key=lambda item: _RANK[item.trust])))
+    ranked = sorted(found.values(), key=lambda item: _RANK[item.trust])
+    return TrustStore(tuple(ranked), _local(home) if home else frozenset())
+
+
+def _local(home: Path) -> frozenset[str]:
+    """Return the SHA-256 of the signers that this installation made for itself."""
+    found = set()
+    for path in sorted((home / "keys").glob("local*/chain.pem")):
+        try:
+            found.add(fingerprint(read_certificates(path.read_bytes(), str(path))[0]))
+        except OSError as err:
+            raise UserError(f"{path}: {err.strerror}") from err
+    return frozenset(found)
 
 
 def _updated(folder: Path) -> list[TrustList]:
