@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["coverage_of", "write_page", "write_report"]
 
-_PAGES = 200  # pictures with a page of their own
+_PAGES = 300  # pictures with a page of their own
 _CARDS = 24
 _ROWS = 2_000
 _MAX_REGIONS = 60
@@ -55,7 +55,7 @@ _GROUPS = 40  # of near-duplicates and other relations
 _LARGE_UP_TO = 24  # so few pictures get a large view each
 # Bytes that each part may take; together under 20 MB, and 5 MB for 1,000 pictures.
 _PAGES_BYTES = 2_400_000
-_VIEWS_BYTES = 1_500_000
+_VIEWS_BYTES = 1_800_000
 _LARGE_BYTES = 4_000_000
 _ROWS_BYTES = 3_500_000
 _TAIL_BYTES = 8_000_000
