@@ -63,7 +63,7 @@ DUMMIES = '''
     class Late(Base):
         name = "e_late"
         def analyze(self, image):
-            time.sleep(0.05 if b"slow" in image.data else 0)
+            time.sleep(0.02 if b"slow" in image.data else 0)
             yield self.say("late")
 '''
 NAMES = ("a_early", "b_hanging", "c_crashing", "d_raising", "e_late")
@@ -192,7 +192,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
 def test_a_killed_scan_goes_on_where_it_was(tmp_path: Path, dummies: Path) -> None:
     (tmp_path / "in").mkdir()
-    for number in range(240):
+    for number in range(200):
         picture(tmp_path / "in" / f"{number:03}.jpg", "slow", number)
     script = tmp_path / "run.py"
     script.write_text(SCAN)
@@ -200,12 +200,12 @@ def test_a_killed_scan_goes_on_where_it_was(tmp_path: Path, dummies: Path) -> No
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         seen = 0
-        while seen < 150:
+        while seen < 130:
             assert process.stdout.readline() == b"new\n"
             seen += 1
         os.kill(process.pid, signal.SIGKILL)
     again = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
-    assert len(again) == 240
+    assert len(again) == 200
     # at most one batch and the pictures in flight are computed again
     assert again.count("known") >= seen - 64 - 2
     # workers of the killed run have ended by themselves

@@ -184,7 +184,7 @@ def one_credential(found: list[Finding]) -> bool:
 
 
 @given(st.lists(findings(), max_size=4).filter(one_credential), findings())
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_weaker_evidence_never_turns_a_claim_into_its_opposite(
     before: list[Finding], added: Finding
 ) -> None:
@@ -201,7 +201,7 @@ def test_weaker_evidence_never_turns_a_claim_into_its_opposite(
 
 
 @given(st.lists(findings(), max_size=5), st.sampled_from(["edited", "copy", "reserved", "none"]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_findings_that_say_nothing_of_origin_never_move_the_status(
     before: list[Finding], claim: str
 ) -> None:
