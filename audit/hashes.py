@@ -48,8 +48,8 @@ class HashAnalyzer(Analyzer):
         import imagehash
         from PIL import Image
 
-        picture = Image.fromarray(image.pixels(SMALL_SIDE)).convert("L")
-        grey = square(np.asarray(picture))
+        small = image.luminance(SMALL_SIDE)
+        picture, grey = Image.fromarray(small), square(small)
         yield Fact("hash.phash", {"alg": PHASH, "value": str(imagehash.phash(picture))})
         yield Fact("hash.dhash", {"alg": DHASH, "value": str(imagehash.dhash(picture))})
         yield Fact("hash.dct256", {"alg": DCT256, "value": dct256(grey)})
@@ -80,8 +80,9 @@ def dct256(grey: "NDArray[np.float64]") -> str:
     """
     cosines = _cosines()
     low = cosines @ grey @ cosines.T  # [vertical frequency, horizontal frequency]
-    bits = low > np.median(low)
-    return np.packbits(bits).tobytes().hex()
+    middle = low.size // 2
+    median = np.partition(low, (middle - 1, middle), axis=None)[middle - 1 : middle + 1].mean()
+    return np.packbits(low > median).tobytes().hex()
 
 
 @functools.cache
@@ -99,6 +100,6 @@ def detail(grey: "NDArray[np.float64]") -> float:
     Args:
         grey: luminance, shape (64, 64).
     """
-    across = float(np.abs(np.diff(grey, axis=1)).mean())
-    down = float(np.abs(np.diff(grey, axis=0)).mean())
-    return (across + down) / 2
+    across = np.abs(grey[:, 1:] - grey[:, :-1]).mean()
+    down = np.abs(grey[1:] - grey[:-1]).mean()
+    return float(across + down) / 2

@@ -33,7 +33,16 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["READER_FAULTS", "describe", "exif", "jpeg_pixels", "pixels", "stored", "upright"]
+__all__ = [
+    "READER_FAULTS",
+    "describe",
+    "exif",
+    "jpeg_pixels",
+    "luminance",
+    "pixels",
+    "stored",
+    "upright",
+]
 
 Image.MAX_IMAGE_PIXELS = None  # ours is checked first, with one clear error
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # no last resort to standard error
@@ -69,9 +78,10 @@ _BAND_PIXELS = 4_000_000
 # Bytes per pixel in Pillow's memory; every other mode takes 4.
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
 # Further bytes per pixel that a reader takes while it decodes, rounded up from peaks measured
-# on 40-megapixel pictures (tests/counterproof/test_decode.py, test_memory).
-_READER_BYTES = {"webp": 12, "avif": 16, "heic": 10, "heif": 10, "gif": 1, "tiff": 4, "png": 1}
+# on pictures of 40 megapixels; a test repeats it on smaller ones.
+_READER_BYTES = {"webp": 12, "avif": 8, "heic": 8, "heif": 8, "gif": 1, "tiff": 3}
 _SAMPLE_BYTES = 2  # of a coefficient that a progressive JPEG keeps until its last scan
+_MAX_SCANNED = 6_000_000_000  # coefficients that all scans of a progressive JPEG may visit: 10 s
 _UPRIGHT_BY_READER = ("tiff", "heic", "heif")
 _INVERSE = {6: 8, 8: 6}
 
@@ -252,9 +262,8 @@ def describe(image: "ImageFile") -> FileInfo:
 
 def pixels(image: "ImageFile", max_side: int | None) -> "Pixels":
     """Decode the first frame to upright RGB; see `ImageFile.pixels`."""
-    if max_side is not None and max_side < 1:
-        raise ValueError(f"expected max_side of at least 1, got {max_side}")
-    array = _jpeg(image, max_side) if image.format == "jpeg" else None
+    _check_side(max_side)
+    array = _jpeg(image, max_side, "RGB") if image.format == "jpeg" else None
     orientation = 1 if image.format in _UPRIGHT_BY_READER else image.orientation
     if array is None:
         array = _decode(image, max_side, orientation)
@@ -263,7 +272,23 @@ def pixels(image: "ImageFile", max_side: int | None) -> "Pixels":
     return array
 
 
-def _jpeg(image: "ImageFile", max_side: int | None) -> "Pixels | None":
+def luminance(image: "ImageFile", max_side: int) -> "Pixels":
+    """Decode the first frame to upright grey; see `ImageFile.luminance`."""
+    _check_side(max_side)
+    array = _jpeg(image, max_side, "GRAY") if image.format == "jpeg" else None
+    if array is None:
+        return np.asarray(Image.fromarray(image.pixels(max_side)).convert("L"))
+    array = upright(_shrink(array[:, :, 0], max_side, image), image.orientation)
+    array.setflags(write=False)
+    return array
+
+
+def _check_side(max_side: int | None) -> None:
+    if max_side is not None and max_side < 1:
+        raise ValueError(f"expected max_side of at least 1, got {max_side}")
+
+
+def _jpeg(image: "ImageFile", max_side: int | None, space: str) -> "Pixels | None":
     """Decode a JPEG at the smallest size that is at least `max_side`; None if Pillow must."""
     found = image.metadata
     _check_size(image, found.width, found.height)
@@ -274,15 +299,20 @@ def _jpeg(image: "ImageFile", max_side: int | None) -> "Pixels | None":
         raise _error(image, "damaged", found.damage or "no frame header with a size")
     scale = min(1.0, max_side / max(found.width, found.height)) if max_side else 1.0
     _check_memory(image, len(image.data) + _jpeg_bytes(image, scale))
+    if found.coded_samples > _MAX_SCANNED // 1000:
+        scans = image.data.count(b"\xff\xda")
+        if scans * found.coded_samples > _MAX_SCANNED:
+            what = f"{scans:,} scans of {found.width:,} × {found.height:,} pixels"
+            raise ImageError("too_many_pixels", f"{image.name}: {what}; nobody writes that many")
     if found.mode == "CMYK":
         return None
     try:
-        return jpeg_pixels(image.data, found.width, found.height, scale)
+        return jpeg_pixels(image.data, found.width, found.height, scale, space)
     except ValueError as err:
         reason = _reason(err)
     if found.truncated:
         try:  # only the end marker may be missing
-            array = jpeg_pixels(image.data + b"\xff\xd9", found.width, found.height, scale)
+            array = jpeg_pixels(image.data + b"\xff\xd9", found.width, found.height, scale, space)
         except ValueError:
             raise _error(image, "truncated", reason) from None
         image.flaws.append("no end of image marker")
@@ -304,8 +334,13 @@ def _jpeg_bytes(image: "ImageFile", scale: float) -> float:
     return result * (2 if image.orientation > 1 else 1) + _SAMPLE_BYTES * found.coded_samples
 
 
-def jpeg_pixels(data: bytes, width: int, height: int, scale: float = 1.0) -> "Pixels":
+def jpeg_pixels(
+    data: bytes, width: int, height: int, scale: float = 1.0, space: str = "RGB"
+) -> "Pixels":
     """Decode one JPEG at least `scale` times its size, in the precise way at full size.
+
+    Returns:
+        Shape `(h, w, 3)`; `(h, w, 1)` for the space `GRAY`.
 
     Raises:
         ValueError: if its coding has any fault, or it is CMYK.
@@ -314,7 +349,7 @@ def jpeg_pixels(data: bytes, width: int, height: int, scale: float = 1.0) -> "Pi
 
     array: Pixels = simplejpeg.decode_jpeg(
         data,
-        "RGB",
+        space,
         fastdct=scale < 1,
         fastupsample=scale < 1,
         min_width=max(1, int(width * scale)) if scale < 1 else 0,

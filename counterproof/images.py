@@ -48,6 +48,7 @@ class ImageFile:
         self.limits = limits
         self.sidecar = sidecar
         self._pixels: dict[int | None, Pixels] = {}
+        self._luminance: dict[int, Pixels] = {}
 
     @classmethod
     def open(
@@ -192,6 +193,24 @@ class ImageFile:
             self._pixels[max_side] = decode.pixels(self, max_side)
         return self._pixels[max_side]
 
+    def luminance(self, max_side: int) -> "Pixels":
+        """Decode the first frame to grey, for hashing: of a JPEG without touching its colours.
+
+        Args:
+            max_side: longest side of the result in pixels, as for `pixels`.
+
+        Returns:
+            ITU-R BT.601 luma, `uint8`, shape `(H, W)`, upright. Read-only.
+
+        Raises:
+            ImageError: as for `pixels`.
+        """
+        if max_side not in self._luminance:
+            from counterproof import decode
+
+            self._luminance[max_side] = decode.luminance(self, max_side)
+        return self._luminance[max_side]
+
     def stored(self) -> "NDArray[Any]":
         """Decode the first frame as stored: own mode, depth and alpha, no orientation.
 
@@ -209,6 +228,7 @@ class ImageFile:
     def release(self) -> None:
         """Forget decoded pixels, to keep memory flat."""
         self._pixels.clear()
+        self._luminance.clear()
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
