@@ -45,7 +45,7 @@ def describe(credential: "Credential", as_of: dt.date) -> dict[str, Any]:
         "generator": active.generator,
         "title": active.title,
         "claim_version": active.claim_version,
-        "signer": standing.signer_json() if standing else None,
+        "signer": _signer(credential),
         "signature": {
             "algorithm": signature.algorithm if signature else "",
             "holds": signature.holds if signature else None,
@@ -82,6 +82,16 @@ def describe(credential: "Credential", as_of: dt.date) -> dict[str, Any]:
     if credential.holds_until:
         details["holds_until"] = credential.holds_until.isoformat()
     return details
+
+
+def _signer(credential: "Credential") -> dict[str, Any] | None:
+    """Describe the signer; where nobody vouches for it after all, it only claims its name."""
+    if credential.active.standing is None:
+        return None
+    signer = credential.active.standing.signer_json()
+    if credential.answers.trust.value == "unlisted" and "name" in signer:
+        signer = {"claims_to_be": signer.pop("name"), **signer, "list": None}
+    return signer
 
 
 def _revocation(credential: "Credential") -> str:
@@ -161,6 +171,7 @@ class _Tree:
             "generator": step.generator,
             "verified": step.trusted_path,
             "signer": signer.get("name") or signer.get("claims_to_be") or "",
+            "named": "name" in signer,
             "trust": standing.trust.value if standing else "none",
             "time": standing.time.value if standing else "none",
             "signed_at": standing.signature.timestamp.time.isoformat()

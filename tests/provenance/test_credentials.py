@@ -156,6 +156,8 @@ def test_a_claim_that_its_certificate_did_not_sign_names_nobody(
 ) -> None:
     seen = signing.look(_flip(intact, intact.find(b"test-suite")), authority)
     assert seen.answers[:3] == ("broken", "unlisted", "none")
+    assert seen.details["signer"]["claims_to_be"] == "Example Newsroom Signer"
+    assert "name" not in seen.details["signer"]
 
 
 def test_a_credential_copied_to_another_picture(signing: Any, intact: bytes) -> None:
