@@ -1,13 +1,11 @@
-"""Read the text tags of an EXIF block: bounded, from the raw bytes, each with its place.
-
-Reads the first directory and the Exif directory and nothing else, in about 0.02 ms for a
-photograph. A directory that lies about counts or offsets yields what can be read of it.
+"""The text tags of an EXIF block, decoded by their character codes, each with its place.
 
 Source: EXIF 2.32 (CIPA DC-008) §4.6; XP tags: Windows GDI+ property tags, UTF-16LE.
 """
 
-import struct
 from dataclasses import dataclass
+
+from counterproof.tiff import Exif
 
 __all__ = ["ExifText", "decode_user_comment", "read_exif_text"]
 
@@ -27,11 +25,9 @@ TAGS = {
     0x9C9E: "XPKeywords",
     0x9C9F: "XPSubject",
 }
-_MAX_ENTRIES = 512
 _MAX_TEXT_BYTES = 2 * 2**20
 _MAX_NOTE_BYTES = 256  # a maker's note is binary; only a short one can be text
-_EXIF_DIRECTORY = 0x8769
-_SIZES = {1: 1, 2: 1, 6: 1, 7: 1}
+_TEXT_KINDS = (1, 2, 6, 7)  # TIFF types of one byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,43 +45,20 @@ class ExifText:
     offset: int
 
 
-def read_exif_text(data: bytes) -> tuple[ExifText, ...]:
-    """Return the text tags of one EXIF block in the order of its directories.
-
-    Args:
-        data: from the TIFF header on.
-    """
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4], "")
-    if not order or len(data) < 8:
-        return ()
+def read_exif_text(exif: Exif) -> tuple[ExifText, ...]:
+    """Return the text tags of the first directory and of the Exif directory, in their order."""
     found: list[ExifText] = []
-    (first,) = struct.unpack_from(order + "I", data, 4)
-    second = _read_directory(data, order, first, found)
-    if second and second != first:
-        _read_directory(data, order, second, found)
-    return tuple(found)
-
-
-def _read_directory(data: bytes, order: str, at: int, found: list[ExifText]) -> int:
-    """Append the text tags of one directory; return the offset of the Exif directory or 0."""
-    if at + 2 > len(data):
-        return 0
-    (count,) = struct.unpack_from(order + "H", data, at)
-    end = min(at + 2 + 12 * min(count, _MAX_ENTRIES), len(data))
-    inner = 0
-    for place in range(at + 2, end - 11, 12):
-        tag, kind, number, value = struct.unpack_from(order + "HHII", data, place)
-        if tag == _EXIF_DIRECTORY:
-            inner = value
-        elif (name := TAGS.get(tag)) and kind in _SIZES and number:
-            offset = place + 8 if number <= 4 else value
-            limit = _MAX_NOTE_BYTES if name == "MakerNote" else _MAX_TEXT_BYTES
-            if offset >= len(data) or (name == "MakerNote" and number > limit):
+    for name in ("ifd0", "exif"):
+        directory = exif.directories.get(name)
+        for tag, entry in directory.entries.items() if directory else ():
+            if (key := TAGS.get(tag)) is None or entry.kind not in _TEXT_KINDS:
                 continue
-            raw = data[offset : offset + min(number, limit)]
-            if text := _decode(name, raw, order):
-                found.append(ExifText(name, text, offset))
-    return inner
+            if key == "MakerNote" and entry.length > _MAX_NOTE_BYTES:
+                continue
+            raw = exif.data[entry.at : entry.at + min(entry.length, _MAX_TEXT_BYTES)]
+            if text := _decode(key, raw, exif.order):
+                found.append(ExifText(key, text, entry.at))
+    return tuple(found)
 
 
 def _decode(name: str, raw: bytes, order: str) -> str:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from counterproof.blocks import Block, Damaged
 from counterproof.exif_text import read_exif_text
+from counterproof.tiff import exif_directories
 
 if TYPE_CHECKING:
     from counterproof.images import ImageFile
@@ -44,8 +46,17 @@ def read_texts(image: "ImageFile") -> Iterator[Text]:
     """
     for block in image.blocks("text", "comment", "exif")[:_MAX_TEXTS]:
         if block.kind == "exif":
-            for tag in read_exif_text(block.data):
-                yield Text("exif", tag.name, tag.text, block.offset)
+            yield from _exif_texts(image, block)
         else:
             text = block.data[:_MAX_TEXT_BYTES].decode("utf-8", "replace")
             yield Text(block.kind, block.key, text, block.offset)
+
+
+def _exif_texts(image: "ImageFile", block: Block) -> Iterator[Text]:
+    try:
+        first = image.blocks("exif")[0] is block
+        exif = image.exif_directories if first else exif_directories(block.data)
+    except Damaged:
+        return
+    for tag in read_exif_text(exif) if exif else ():
+        yield Text("exif", tag.name, tag.text, block.offset)

@@ -1,5 +1,6 @@
 """EXIF text: every character code, both byte orders, directories that lie."""
 
+import contextlib
 import io
 import time
 
@@ -8,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from counterproof.blocks import Damaged
 from counterproof.exif_text import decode_user_comment, read_exif_text
+from counterproof.tiff import exif_directories
 
 LITTLE = b"II*\0\x08\0\0\0"
 BIG = b"MM\0*\0\0\0\x08"
@@ -27,7 +30,7 @@ def exif(**tags: object) -> bytes:
 
 
 def found(data: bytes) -> dict[str, str]:
-    return {tag.name: tag.text for tag in read_exif_text(data)}
+    return {tag.name: tag.text for tag in read_exif_text(exif_directories(data))}
 
 
 def test_tags_of_both_directories() -> None:
@@ -93,12 +96,14 @@ def test_the_files_byte_order_breaks_a_tie() -> None:
 )
 def test_directories_that_lie(data: bytes) -> None:
     start = time.process_time()
-    assert len(read_exif_text(data)) <= 1024
+    with contextlib.suppress(Damaged):
+        assert read_exif_text(exif_directories(data)) == ()
     assert time.process_time() - start < 1.0
 
 
 @settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([LITTLE, BIG]))
 def test_no_bytes_crash_the_reader(data: bytes, head: bytes) -> None:
-    read_exif_text(head + data)
+    with contextlib.suppress(Damaged):
+        read_exif_text(exif_directories(head + data))
     decode_user_comment(data)
