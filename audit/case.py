@@ -274,6 +274,16 @@ class Case:
         for path, remark, problem, text in rows:
             yield _load(path, remark, problem, text, run)
 
+    def statuses(self, scan: int | None = None) -> Iterator[tuple[str, Status]]:
+        """Yield (path for people, status) in the order of `records`, reading no record."""
+        where, values = ("WHERE scan = ?", (scan,)) if scan is not None else ("", ())
+        rows = self._db.execute(
+            f"SELECT path, coalesce(status, 'unreadable') {_JOIN} {where} ORDER BY scan, position",
+            values,
+        )
+        for path, status in rows:
+            yield display_path(path), Status(status)
+
     def record_at(self, path: str) -> Record | None:
         """Return the record of the file at a path, if it was scanned."""
         row = self._db.execute(

@@ -33,6 +33,7 @@ from counterproof.audit.page import (
     shown,
     strongest,
 )
+from counterproof.audit.quotes import Line
 from counterproof.audit.rules import judge_all
 from counterproof.errors import CaseError
 from counterproof.findings import Answers, Basis, Record, Relation, RunInfo, Status
@@ -51,6 +52,7 @@ _PAGES = 300  # pictures with a page of their own
 _CARDS = 24
 _ROWS = 2_000
 _MAX_REGIONS = 60
+_TWINS = 6
 _GROUPS = 40  # of near-duplicates and other relations
 _LARGE_UP_TO = 24  # so few pictures get a large view each
 # Bytes that each part may take; together under 20 MB, and 5 MB for 1,000 pictures.
@@ -124,7 +126,7 @@ class Leaf:
     box: tuple[int, int] = (4, 3)
     maps: tuple[tuple[str, str], ...] = ()
     notes: tuple[Any, ...] = ()
-    twins: tuple[str, ...] = ()
+    twins: tuple[Line, ...] = ()
     previous: str = ""
     next: str = ""
     body: "Markup | str" = ""
@@ -205,10 +207,7 @@ def write_report(
     """
     words = catalogue(settings.language)
 
-    def records() -> Iterator[Record]:
-        return judge_all(case.records(scan), settings)
-
-    found = _gather(records(), words)
+    found = _gather(judge_all(case.records(scan), settings), words)
     run = case.run()
     coverage = coverage_of(run, settings)
     leaves = [Leaf(_anchor(r, n), page(r, words, coverage)) for n, r in enumerate(found.pages)]
@@ -218,13 +217,13 @@ def write_report(
     for leaf in leaves:
         leaf.notes = tuple(case.notes(leaf.page.sha256)) if leaf.page.sha256 else ()
         leaf.maps = tuple(_maps(case, leaf))
+    _relate(case, leaves, words)
     leaves = _write_bodies(leaves, words)
     for before, after in pairwise(leaves):
         before.next, after.previous = after.anchor, before.anchor
     anchors = {leaf.page.sha256: leaf.anchor for leaf in reversed(leaves) if leaf.page.sha256}
     by_path = {leaf.page.path: leaf.anchor for leaf in leaves}
     groups, group_count = _groups(case, words, anchors)
-    in_table = {row.position for row in found.rows}
     context = {
         "title": title or visible(Path(case.path).stem),
         "found": found,
@@ -234,7 +233,7 @@ def write_report(
         "groups": groups,
         "group_count": group_count,
         "views": views,
-        "tail": _Tail(records, in_table, found) if found.total > len(found.rows) else None,
+        "tail": _Tail(case, scan, found) if found.total > len(found.rows) else None,
         "run": run,
         "runs": list(found.runs.values()),
         "missing": missing(words, coverage),
@@ -478,6 +477,23 @@ def _data_uri(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
+def _relate(case: "Case", leaves: list[Leaf], words: Catalogue) -> None:
+    """Note on each page what else in the case belongs to its picture."""
+    pages: dict[str, list[Leaf]] = {}
+    for leaf in leaves:
+        pages.setdefault(leaf.page.sha256, []).append(leaf)
+    for relation in case.relations():
+        for member in relation.members:
+            for leaf in pages.get(member, ()):
+                others = [item for item in relation.members if item != member]
+                paths = [(case.paths_of(item) or [item])[0] for item in others[:_TWINS]]
+                value = words.ui("list.separator").join(visible(path) for path in paths)
+                if len(others) > _TWINS:
+                    value = f"{value} {words.ui('report.more', n=len(others) - _TWINS)}"
+                if len(leaf.twins) < _TWINS:
+                    leaf.twins += (Line(words.sentence(relation), value),)
+
+
 def _groups(case: "Case", words: Catalogue, anchors: Mapping[str, str]) -> tuple[list[Group], int]:
     """Put the first relations into words; count all of them."""
     groups: list[Group] = []
@@ -501,36 +517,28 @@ def _group(case: "Case", relation: Relation, words: Catalogue, anchors: Mapping[
 class _Tail:
     """The pictures that have no row, by status, as many paths as there is room for."""
 
-    def __init__(
-        self,
-        records: Callable[[], Iterator[Record]],
-        in_table: set[int],
-        found: Gathered,
-    ) -> None:
-        self.records = records
-        self.in_table = in_table
-        self.root = found.root
+    def __init__(self, case: "Case", scan: int | None, found: Gathered) -> None:
+        self.case = case
+        self.scan = scan
+        self.root = len(found.root)
+        self.in_table = {row.position for row in found.rows}
         self.count = found.total - len(found.rows)
-        listed = dict.fromkeys(_FAMILIES, 0)
+        self.left = dict(found.counts)
         for row in found.rows:
-            listed[row.status] += 1
-        self.left = {
-            status: number - listed[status]
-            for status, number in found.counts.items()
-            if number > listed[status]
-        }
+            self.left[row.status] -= 1
         self.room = _TAIL_BYTES
         self.omitted = 0
 
     def __iter__(self) -> Iterator[tuple[Status, Iterator[str]]]:
-        for status in sorted(self.left, key=list(_FAMILIES).index):
-            yield status, self._paths(status)
+        for status in _FAMILIES:
+            if self.left[status]:
+                yield status, self._paths(status)
 
     def _paths(self, status: Status) -> Iterator[str]:
-        for position, record in enumerate(self.records()):
-            if record.verdict.status is not status or position in self.in_table:
+        for position, (path, said) in enumerate(self.case.statuses(self.scan)):
+            if said is not status or position in self.in_table:
                 continue
-            path = visible(record.path)[len(self.root) :]
+            path = visible(path)[self.root :]
             self.room -= len(path.encode("utf-8", "replace")) + 1
             if self.room >= 0:
                 yield path
