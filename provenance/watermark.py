@@ -70,7 +70,10 @@ were searched for, and from which a mark is called likely.
 Source: `benchmarks/watermark.py absent`, the distribution over unmarked pictures.
 """
 
-PILOT_POWER = 0.4
+LESS_DB, MORE_DB = 1.0, 2.5
+"""By how much a picture may be marked weaker or stronger than usual for the sake of its margin."""
+
+PILOT_POWER = 0.3
 """Power of the pilots, in parts of the chips'."""
 
 NEEDED = 0.57
@@ -200,7 +203,7 @@ def embed(
     return Embedded(
         marked,
         payload,
-        20 * math.log10(_quality(seen, payload, secret) / NEEDED),
+        _margin(seen, payload, secret),
         99.0 if squared == 0 else 10 * math.log10(255**2 / squared),
         key is not None,
     )
@@ -269,14 +272,18 @@ def _draw(
 
     Informed embedding: what the picture itself says at each code bit is measured with the
     reader's own eyes, and bits that it speaks for are drawn weaker, those it speaks against
-    stronger. So the picture's noise is largely paid for before any copy is made.
+    stronger. So the picture's noise is largely paid for before any copy is made. Then a spoiled
+    copy is read, and the whole mark drawn as strong as that one needs: pictures are marked to
+    the same margin rather than to the same PSNR.
     """
     profile = _profile(payload.profile)
     chips = layout(key, profile)
     word = code_word(seal_message(payload.to_bytes(), key, profile))
     allowed = watermark_mask.mask(work.astype(np.float32), strength)
     blur = max(1.0, 2.0 * max(work.shape) / profile.chips)
-    cap = 255 / 10 ** (strength.psnr_db / 20) / math.sqrt(float((gains**2).mean()))
+    # the pixels' change per change of luma, rms over the channels
+    spread = math.sqrt(float((gains**2).mean()))
+    usual = min(255 / 10 ** (strength.usual_db / 20) / spread, math.sqrt(_power(allowed)))
     before = watermark_plane.soft_bits(found.field, chips, profile.code_bits) * word
     weight = np.ones(profile.code_bits, np.float32)
     for last in (False, True):
@@ -286,14 +293,29 @@ def _draw(
         if profile is FULL:
             pilots = allowed * watermark_plane.draw_pilots(work.shape)
             drawn += pilots * math.sqrt(PILOT_POWER * _power(drawn) / _power(pilots))
-        drawn *= min(cap, math.sqrt(_power(allowed))) / math.sqrt(_power(drawn))
+        drawn *= usual / math.sqrt(_power(drawn))
         if last:
             break
-        seen = _look(np.clip(work + drawn, 0, 255).astype(np.uint8), profile)
+        seen = _look(_added(work, drawn), profile)
         soft = watermark_plane.soft_bits(seen.field, chips, profile.code_bits)
         gain = float(np.mean(soft * word - before))
-        weight = np.clip(1 - 0.8 * (before - before.mean()) / max(gain, 1e-6), -1, 3)
-    return np.asarray(drawn, np.float32)
+        weight = np.clip(1 - 0.9 * (before - before.mean()) / max(gain, 1e-6), -1, 3)
+    margin = _margin(_look(_spoiled(_added(work, drawn)), profile), payload, key)
+    change = 10 ** (float(np.clip(strength.target_db - margin, -LESS_DB, MORE_DB)) / 20)
+    most = 255 / 10 ** (strength.least_db / 20) / spread
+    return np.asarray(drawn * min(change, max(1.0, most / usual)), np.float32)
+
+
+def _added(work: Gray, drawn: Floats) -> Gray:
+    return np.clip(work + drawn, 0, 255).astype(np.uint8)
+
+
+def _spoiled(gray: Gray) -> Gray:
+    """Return the copy that a mark is made to survive: half the size, JPEG of quality 50."""
+    size = max(16, gray.shape[1] // 2), max(16, gray.shape[0] // 2)
+    small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 50])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
 def _power(values: Floats) -> float:
@@ -365,11 +387,13 @@ def _resized(reading: Reading, seen: tuple[int, ...], whole: tuple[int, ...]) ->
     return dataclasses.replace(reading, geometry=geometry)
 
 
-def _quality(look: _Look, payload: Payload, key: bytes) -> float:
+def _margin(look: _Look, payload: Payload, key: bytes) -> float:
+    """Return by how many dB the soft bits exceed what reading this payload needs."""
     profile = _profile(payload.profile)
     soft = watermark_plane.soft_bits(look.field, layout(key, profile), profile.code_bits)
     agreement = soft * code_word(seal_message(payload.to_bytes(), key, profile))
-    return max(1e-3, float(agreement.mean() / (agreement.std() + 1e-9)))
+    quality = float(agreement.mean() / (agreement.std() + 1e-9))
+    return 20 * math.log10(max(quality, 0.01) / NEEDED)
 
 
 def _profile(name: str) -> Profile:

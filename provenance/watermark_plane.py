@@ -179,7 +179,7 @@ def whiten(values: Floats) -> Floats:
     spectrum by its own smoothed power: what a picture has much of counts little.
     """
     high = values - cv2.GaussianBlur(values, (0, 0), 3.0, borderType=cv2.BORDER_REFLECT)
-    power = cv2.GaussianBlur(high * high, (0, 0), 3.0, borderType=cv2.BORDER_REFLECT)
+    power = cv2.GaussianBlur(high * high, (0, 0), 2.5, borderType=cv2.BORDER_REFLECT)
     even = np.clip(high / (np.sqrt(np.maximum(power, 0)) + 1), -2.5, 2.5)
     rows, columns = even.shape
     padded = scipy.fft.next_fast_len(rows), scipy.fft.next_fast_len(columns, real=True)

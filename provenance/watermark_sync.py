@@ -10,7 +10,7 @@ block, so that a full affine map can be fitted. Nothing here depends on a key.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -56,7 +56,7 @@ class Candidate:
     inverted: bool
 
 
-def candidates(gray: Gray, *, most: int = 3) -> Iterator[list[Candidate]]:
+def candidates(gray: Gray, *, most: int = 4) -> Iterator[list[Candidate]]:
     """Yield the best places for the plane, one list for each working size, best first."""
     done = 0
     for edge in EDGES:
@@ -79,7 +79,11 @@ _Fit = tuple[float, NDArray[np.float64], NDArray[np.float64], bool]
 def _search(work: Gray, most: int) -> list[_Fit]:
     even = _even_out(work)
     lines, even = _lines(even)
-    maps = [np.eye(2) * max(work.shape), *_stretched(lines), *_turned(lines)]
+    maps = [
+        np.eye(2) * max(work.shape),
+        *_stretched(lines, max(work.shape)),
+        *_turned(cv2.blur(lines, (3, 3))),
+    ]
     starts = sorted((_start(even, matrix) for matrix in maps), key=lambda start: -start.score)
     fits = [_fit(start) for start in starts[:most]]
     fits = [_fit(_start(even, fit[1])) if fit[0] > REFINE else fit for fit in fits]
@@ -97,20 +101,16 @@ def _even_out(work: Gray) -> Floats:
     return np.clip(values / (np.sqrt(np.maximum(contrast, 0)) + 1.5), -2, 2)
 
 
-def _period(shape: tuple[int, ...]) -> int:
-    """Return the size of the transform: half as much again as the picture, to resolve lines."""
-    return int(scipy.fft.next_fast_len(int(1.5 * max(shape)), real=True))
-
-
 def _lines(even: Floats) -> tuple[Floats, Floats]:
     """Return how much each frequency stands out, and the picture with its spectrum evened.
 
     Returns:
-        Power over the power around it, at most 8; shape `(P, P/2 + 1 + PAD)`, rows from -P/2,
-        columns from -PAD. And the whitened picture, of unit variance.
+        Power over the mean power around it, at most 10; shape `(P, P/2 + 1 + PAD)`, rows from
+        -P/2, columns from -PAD, where P is `PERIOD` times the long edge. And the whitened
+        picture, of unit variance.
     """
     height, width = even.shape
-    period = _period(even.shape)
+    period = int(scipy.fft.next_fast_len(round(PERIOD * max(even.shape)), real=True))
     taper = [
         np.clip(np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / (0.06 * n), 0, 1)
         for n in (height, width)
@@ -126,12 +126,12 @@ def _lines(even: Floats) -> tuple[Floats, Floats]:
     wide = np.zeros((period, power.shape[1] + PAD), np.float32)
     wide[:, PAD:] = power
     wide[1:, :PAD] = power[1:, 1 : PAD + 1][::-1, ::-1]
-    around = cv2.blur(wide, (25, 25), borderType=cv2.BORDER_REFLECT)
-    lines = np.minimum(cv2.blur(wide, (3, 3)) / (around + 1e-9), 8)
+    around = cv2.blur(wide, (15, 15), borderType=cv2.BORDER_REFLECT)
+    lines = np.minimum(wide / (around + 1e-9), 10)
     return np.asarray(lines, np.float32), np.asarray(white / (white.std() + 1e-9), np.float32)
 
 
-PAD = 16
+PAD, PERIOD = 16, 1.6
 
 
 # -- upright or on its side, stretched --------------------------------------------------------
@@ -141,43 +141,55 @@ _STRETCHES = np.exp(np.arange(-12, 13) * 0.01)
 
 
 @cache
-def _stretched_places(shape: tuple[int, int]) -> tuple[NDArray[np.intp], Floats]:
-    """Return where in `_lines` each pilot lies, for every hypothesis; and the hypotheses.
+def _hypotheses() -> tuple[Floats, Floats, Floats]:
+    """Return maps in units of the working long edge, and where they put the pilots' lines.
 
     Returns:
-        Flat indices, shape `(32, hypotheses)`, and maps, shape `(hypotheses, 2, 2)`, in units
-        of the working long edge.
+        Maps, shape `(n, 2, 2)`; and frequencies in cycles per long edge, x not negative and y,
+        shape `(32, n)` each.
     """
-    period, width = shape
-    long_edge = period / 1.5
     sizes = np.stack(np.meshgrid(_SCALES, np.sqrt(_STRETCHES), indexing="ij"), -1).reshape(-1, 2)
     across, down = sizes[:, 0] * sizes[:, 1], sizes[:, 0] / sizes[:, 1]
+    zero = np.zeros_like(across)
     maps = []
     for flip in (1, -1):
-        zero = np.zeros_like(across)
         maps.append(np.stack([flip * across, zero, zero, down], -1))
         maps.append(np.stack([zero, across, flip * down, zero], -1))
     matrices = np.concatenate(maps).reshape(-1, 2, 2)
-    frequency = PILOTS @ np.linalg.inv(matrices) / long_edge
-    frequency = np.where(frequency[..., :1] < 0, -frequency, frequency)
-    column = np.rint(frequency[..., 0] * period).astype(np.intp) + PAD
-    row = np.rint(frequency[..., 1] * period).astype(np.intp) + period // 2
+    frequency = PILOTS @ np.linalg.inv(matrices)
+    frequency = np.where(frequency[..., :1] < 0, -frequency, frequency).astype(np.float32)
+    x, y = (np.ascontiguousarray(frequency[..., axis].T) for axis in (0, 1))
+    return matrices.astype(np.float32), x, y
+
+
+@lru_cache(maxsize=8)
+def _places(shape: tuple[int, int], long_edge: int) -> NDArray[np.intp]:
+    """Return flat indices into `_lines` of each pilot under each hypothesis, 0 if outside."""
+    period, width = shape
+    _, x, y = _hypotheses()
+    bins = np.float32(period / long_edge)
+    column = np.rint(x * bins).astype(np.intp) + PAD
+    row = np.rint(y * bins).astype(np.intp) + period // 2
     lost = (column >= width - 2) | (row < 2) | (row >= period - 2)
-    places = np.where(lost, 0, row * width + column)
-    return np.ascontiguousarray(places.T), matrices.astype(np.float32)
+    return np.where(lost, 0, row * width + column)
 
 
-def _stretched(lines: Floats, most: int = 4) -> list[NDArray[np.float64]]:
-    places, matrices = _stretched_places((lines.shape[0], lines.shape[1]))
+def _stretched(lines: Floats, long_edge: int) -> list[NDArray[np.float64]]:
+    """Return maps under which the pilots' lines stand out, first for plain scales alone."""
+    matrices = _hypotheses()[0]
     lines[0, 0] = lines.mean()
+    places = _places((lines.shape[0], lines.shape[1]), long_edge)
     standing = lines.ravel().take(places).sum(0)
-    long_edge = lines.shape[0] / 1.5
-    found = []
-    for _ in range(most):
-        best = int(standing.argmax())
-        found.append(matrices[best].astype(np.float64) * long_edge)
-        near = np.abs(matrices - matrices[best]).max((1, 2)) < 0.03 * np.abs(matrices[best]).max()
-        standing[near] = -1
+    plain = np.arange(len(standing)) % len(_STRETCHES) == len(_STRETCHES) // 2
+    found: list[NDArray[np.float64]] = []
+    for some, most in ((plain, 4), (np.ones_like(plain), 3)):
+        left = np.where(some, standing, -1)
+        for _ in range(most):
+            best = int(left.argmax())
+            found.append(matrices[best].astype(np.float64) * long_edge)
+            distance = np.abs(matrices - matrices[best]).max((1, 2))
+            near = distance < 0.03 * np.abs(matrices[best]).max()
+            left[near], standing[near] = -1, -1
     return found
 
 
