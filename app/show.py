@@ -49,7 +49,7 @@ _COLUMN = 30
     metavar="FILE",
     help="Also write its page (.html) or its record (.json, .csv …).",
 )
-@click.option("--online", is_flag=True, default=None, help="Fetch remote manifests and revocation.")
+@click.option("--online", is_flag=True, default=None, help="Fetch a credential kept elsewhere.")
 @click.option("--as-of", metavar="DATE", help="Judge dates as of this day, YYYY-MM-DD.")
 @click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
 def show(

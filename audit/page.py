@@ -379,10 +379,7 @@ def _commands(record: Record, coverage: Coverage | None) -> Iterable[str]:
         yield f"counterproof show --profile deep {quoted}"
     elif coverage and coverage.later:
         yield f"counterproof show {quoted}"
-    if any(
-        f.code == "c2pa.manifest.unfetched" or f.details.get("revocation") in _UNASKED
-        for f in record.findings
-    ):
+    if any(finding.code == "c2pa.manifest.unfetched" for finding in record.findings):
         yield f"counterproof show --online {quoted}"
     yield f"counterproof explain {record.verdict.status.value}"
 
