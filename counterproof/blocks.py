@@ -12,6 +12,7 @@ __all__ = ["Block", "Container", "Damaged", "Notes"]
 
 MAX_STEPS = 400_000
 """Most chunks, boxes, directory entries or segments of one file that are looked at (0.5 s)."""
+_BLOCK_STEPS = 10  # what keeping a block costs beside passing one over
 _MAX_KEPT_BLOCKS = 4  # times the largest block: all blocks of one file together
 
 
@@ -128,6 +129,7 @@ class Notes:
         Raises:
             Damaged: if all blocks together are larger than any honest file needs.
         """
+        self.step(_BLOCK_STEPS)
         if len(data) > self.max_block_bytes and data is not self.data:
             data = data[: self.max_block_bytes]
         if data is not self.data:

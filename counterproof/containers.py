@@ -437,7 +437,7 @@ def _walk_gif(notes: Notes) -> None:
             elif label == 0xFF and body.startswith(b"XMP DataXMP"):
                 # the packet lies raw, not in sub-blocks; a 258-byte "magic trailer" ends it
                 raw = data[start + 14 : min(at, start + 14 + notes.max_block_bytes)]
-                notes.add("xmp", start, at - start, raw[: raw.rfind(b">") + 1])
+                notes.add("xmp", start, at - start, raw.partition(b"\x01\xff\xfe")[0])
             elif label == 0xFF and body.startswith(b"C2PA_GIF"):
                 notes.add("c2pa", start, at - start, body[11:])
             elif label == 0xFF and body.startswith(b"ICCRGBG1012"):
@@ -462,7 +462,7 @@ def _gif_blocks(notes: Notes, at: int, limit: int) -> tuple[bytes, int]:
         at += 1 + length
         count += 1
         if count == 4096:
-            notes.step(count // 16)  # sub-blocks are cheap, and an honest file has many
+            notes.step(count // 6)  # sub-blocks are cheap, and an honest file has many
             count = 0
     return b"".join(parts), at + 1
 

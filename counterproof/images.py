@@ -241,10 +241,11 @@ def _read(path: Path, max_bytes: int) -> bytes:
         raise ImageError("missing", f"{path}: no such file") from err
     except OSError as err:
         raise ImageError("forbidden", f"{path}: {err.strerror}") from err
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(handle)
+        raise ImageError("unsupported", f"{path}: expected a file, got a folder or device")
     with os.fdopen(handle, "rb") as file:
-        info = os.fstat(handle)
-        if not stat.S_ISREG(info.st_mode):
-            raise ImageError("unsupported", f"{path}: expected a file, got a folder or device")
         if info.st_size > max_bytes:
             raise ImageError(
                 "too_large", f"{path}: {info.st_size:,} bytes; the limit is {max_bytes:,}"

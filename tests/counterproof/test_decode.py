@@ -99,9 +99,12 @@ def test_orientation_is_applied_once(name: str, orientation: int) -> None:
 
 def test_xmp_does_not_turn_a_picture() -> None:
     packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
-    for kind, options in (("TIFF", {"tiffinfo": {700: packet}}), ("PNG", {}), ("JPEG", {})):
-        if kind == "JPEG":
-            options = {"xmp": packet}
+    ways: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("TIFF", {"tiffinfo": {700: packet}}),
+        ("JPEG", {"xmp": packet}),
+        ("WEBP", {"xmp": packet}),
+    )
+    for kind, options in ways:
         image = ImageFile.open(encode(Image.fromarray(scene()), kind, **options))
         assert image.orientation == 1
         assert image.pixels().shape == (40, 60, 3)

@@ -1,0 +1,455 @@
+"""Containers: what is listed of well-formed files, and how defective ones are bounded."""
+
+import io
+import random
+import struct
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from counterproof import blocks
+from counterproof.blocks import Block, Container
+from counterproof.containers import sniff, walk
+from counterproof.images import ImageFile
+from counterproof.tiff import exif_directories
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
+
+
+def encode(kind: str, size: tuple[int, int] = (32, 24), **options: Any) -> bytes:
+    out = io.BytesIO()
+    Image.linear_gradient("L").resize(size).convert("RGB").save(out, kind, **options)
+    return out.getvalue()
+
+
+def tags() -> Image.Exif:
+    found = Image.Exif()
+    found[0x010F] = "Maker"
+    found[0x0110] = "Model 1"
+    found.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    found.get_ifd(0x8825)[2] = (1.0, 2.0, 3.0)
+    return found
+
+
+def profile() -> bytes:
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def only(found: Container, kind: str) -> Block:
+    (block,) = [item for item in found.blocks if item.kind == kind]
+    return block
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_exif_xmp_and_profile_are_listed_where_they_lie(kind: str) -> None:
+    options: dict[str, Any] = {"exif": tags(), "icc_profile": profile()}
+    if kind == "PNG":
+        from PIL import PngImagePlugin
+
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode(), zip=True)
+        options["pnginfo"].add_text("Comment", "a text")
+    elif kind == "TIFF":
+        options["exif"][700] = XMP
+    else:
+        options["xmp"] = XMP
+    data = encode(kind, **options)
+    found = walk(data)
+    assert (found.format, found.damage, found.truncated) == (kind.lower(), "", False)
+    assert (found.width, found.height) == (32, 24)
+    assert only(found, "xmp").data == XMP
+    if kind != "AVIF":  # there it is a property of the picture, not a block
+        assert only(found, "icc").data.endswith(profile())
+    for block in found.blocks:
+        assert 0 <= block.offset < len(data)
+        assert block.offset + block.length <= len(data)
+        if kind in ("JPEG", "WEBP") or (kind == "AVIF" and block.kind == "xmp"):
+            assert block.data in data[block.offset : block.offset + block.length]
+    exif = exif_directories(only(found, "exif").data)
+    assert exif.text("ifd0", 0x010F) == "Maker"
+    if kind != "TIFF":  # Pillow leaves the inner directories out there
+        assert exif.text("exif", 0x9003) == "2024:05:06 07:08:09"
+        assert "gps" in exif.directories
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_exif_is_what_pillow_reads(kind: str) -> None:
+    data = encode(kind, exif=tags())
+    expected = Image.open(io.BytesIO(data)).getexif()
+    found = ImageFile.open(data).exif
+    assert dict(found) == dict(expected)
+    for directory in (0x8769, 0x8825):
+        assert dict(found.get_ifd(directory)) == dict(expected.get_ifd(directory))
+
+
+def test_exif_of_real_files_is_what_pillow_reads(test_data: Path) -> None:
+    compared = 0
+    for path in sorted((test_data / "photos").rglob("*")):
+        if path.suffix.lower() not in (".jpg", ".png", ".webp", ".avif", ".tiff", ".heic"):
+            continue
+        image = ImageFile.open(path)
+        if not image.blocks("exif") or image.format == "heic":
+            continue
+        with Image.open(path) as picture:
+            picture.info.pop("xmp", None)  # Pillow also takes an orientation from there
+            expected = picture.getexif()
+            second = dict(expected.get_ifd(0x8769))
+            assert dict(image.exif) == dict(expected), path
+            assert dict(image.exif.get_ifd(0x8769)) == second, path
+        if not image.metadata.orientation:
+            assert image.orientation == expected.get(0x0112, 1), path
+        compared += 1
+    assert compared > 25
+
+
+def test_items_of_real_heic_and_avif(test_data: Path) -> None:
+    import pi_heif
+
+    compared = 0
+    for path in sorted(test_data.rglob("*")):
+        if path.suffix not in (".heic", ".heif", ".avif"):
+            continue
+        image = ImageFile.open(path)
+        found = image.metadata
+        if path.suffix == ".avif":
+            with Image.open(path) as picture:
+                info: dict[Any, Any] = picture.info
+                size: tuple[int, int] = picture.size
+        else:
+            heif = pi_heif.open_heif(path)
+            info, size = heif.info, heif.size
+            assert found.frames == len(heif)
+            assert found.planes.count("thumbnail") == len(info["thumbnails"])
+            assert found.planes.count("depth") == len(info["depth_images"])
+        if found.orientation == 1:
+            assert (found.width, found.height) == size, path
+        assert bool(info.get("exif")) == bool(image.exif_data), path
+        assert bool(info.get("xmp")) == bool(image.blocks("xmp")), path
+        if info.get("xmp"):
+            assert image.blocks("xmp")[0].data.rstrip(b"\0") == info["xmp"].rstrip(b"\0")
+        compared += 1
+    assert compared >= 8
+
+
+def test_every_file_of_the_collection_is_walked_to_its_end(test_data: Path) -> None:
+    pictures = 0
+    for folder in ("photos", "copies", "traces"):
+        for path in sorted((test_data / folder).rglob("*.*")):
+            data = path.read_bytes()
+            found = walk(data)
+            if found.format:
+                pictures += 1
+                assert (found.damage, found.truncated) == ("", False), path
+    assert pictures > 100
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\xff\xd8\xff\xe0", "jpeg"),
+        (b"\x89PNG\r\n\x1a\n", "png"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "webp"),
+        (b"GIF89a", "gif"),
+        (b"II*\0\x08\0\0\0", "tiff"),
+        (b"MM\0+\0\x08\0\0", "tiff"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "raw"),
+        (b"BM" + bytes(30), "bmp"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "heic"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "heic"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "avif"),
+        (b"\0\0\0\x18ftypavis\0\0\0\0avifmif1", "avif"),
+        (b"\0\0\0\x14ftypmif1\0\0\0\0mif1", "heif"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "raw"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", ""),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
+        (b"\xff\x0a\xfa\x1f", "jxl"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">', "svg"),
+        (b"<!-- x --><svg:svg >", "svg"),
+        (b"a text that mentions <svg>", ""),
+        (b"BM", ""),
+        (b"%PDF-1.7", ""),
+        (b"", ""),
+    ],
+)
+def test_formats_are_told_by_content(head: bytes, name: str) -> None:
+    assert sniff(head) == name
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def test_jpeg_segments() -> None:
+    data = encode("JPEG")
+    extended = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + bytes(8) + b"part"
+    added = [
+        (0xE1, extended, "xmp_extended"),
+        (0xE2, b"ICC_PROFILE\0\x02\x02second", "icc"),
+        (0xE2, b"ICC_PROFILE\0\x01\x02first", "icc"),
+        (0xEB, b"JP\0\1\0\0\0\1\0\0\0\x20jumb", "c2pa"),
+        (0xED, b"Photoshop 3.0\08BIM", "iptc"),
+        (0xFE, b"a comment", "comment"),
+    ]
+    data = data[:2] + b"".join(segment(marker, body) for marker, body, _ in added) + data[2:]
+    found = walk(data)
+    assert [block.kind for block in found.blocks] == [kind for _, _, kind in added]
+    at = 2
+    for block, (_, body, _) in zip(found.blocks, added, strict=True):
+        assert (block.offset, block.length) == (at, len(body) + 4)
+        at += block.length
+    assert ImageFile.open(data).icc == b"firstsecond"
+    assert (found.mode, found.bit_depth, found.coding) == ("RGB", 8, "baseline")
+
+
+def test_large_exif_lies_in_several_jpeg_segments() -> None:
+    block = tags()
+    block[0x010E] = "x" * 100_000
+    data = block.tobytes()  # begins with Exif\0\0
+    parts = [data[6:][at : at + 65_000] for at in range(0, len(data), 65_000)]
+    jpeg = encode("JPEG")
+    jpeg = jpeg[:2] + b"".join(segment(0xE1, b"Exif\0\0" + part) for part in parts) + jpeg[2:]
+    image = ImageFile.open(jpeg)
+    assert image.exif_data == data[6:]
+    assert len(image.exif[0x010E]) == 100_000
+
+
+def test_jpeg_trailer() -> None:
+    data = encode("JPEG")
+    assert not walk(data + bytes(500)).blocks  # padding
+    block = only(walk(data + b"\0\0\0\x18ftypmp42" + bytes(99)), "trailer")
+    assert block.offset == len(data)
+    assert block.data.startswith(b"\0\0\0\x18ftyp")
+
+
+def test_further_pictures_of_a_jpeg() -> None:
+    first = encode("JPEG")
+    out = io.BytesIO()
+    pictures = [Image.new("RGB", (16, 16), (n, n, n)) for n in range(3)]
+    pictures[0].save(out, "MPO", save_all=True, append_images=pictures[1:])
+    data = out.getvalue()
+    image = ImageFile.open(data)
+    assert image.format == "jpeg"
+    assert image.info.frames == 1
+    assert len(image.info.planes) == 2
+    assert image.pixels(8).shape == (8, 8, 3)
+    assert not image.blocks("trailer")
+    assert walk(data[:-30]).truncated
+    # a gain map says what it is in its own metadata
+    gain = first[:2] + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<hdrgm:Version/>") + first[2:]
+    entries = struct.pack(">IIIHH", 0x20030000, len(first), 0, 0, 0)
+    index = struct.pack(">H", 3)
+    index += struct.pack(">HHI4s", 0xB000, 7, 4, b"0100") + struct.pack(">HHII", 0xB001, 4, 1, 2)
+    index += struct.pack(">HHII", 0xB002, 7, 32, 50) + struct.pack(">I", 0)
+    head = b"MM\0*\0\0\0\x08" + index
+    size = len(segment(0xE2, b"MPF\0" + head + bytes(32)))
+    where = len(first) + size - 10  # counted from the TIFF header in the segment
+    entries += struct.pack(">IIIHH", 0, len(gain), where, 0, 0)
+    whole = first[:2] + segment(0xE2, b"MPF\0" + head + entries) + first[2:] + gain
+    found = walk(whole)
+    assert found.planes == ("gain_map",)
+    assert not found.damage
+    tail = only(walk(whole + b"more"), "trailer")
+    assert (tail.offset, tail.data) == (len(whole), b"more")
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", len(body), name) + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png(*chunks: bytes) -> bytes:
+    data = encode("PNG")
+    return data[:33] + b"".join(chunks) + data[33:]
+
+
+def test_png_text() -> None:
+    found = walk(
+        png(
+            chunk(b"tEXt", b"Author\0J\xf6rg"),
+            chunk(b"tEXt", "parameters\0猫".encode()),
+            chunk(b"zTXt", b"prompt\0\0" + zlib.compress(b"{}")),
+            chunk(b"iTXt", b"Title\0\1\0en\0T\0" + zlib.compress("é".encode())),
+            chunk(b"caBX", b"jumbf"),
+        )
+    )
+    texts = [(block.key, block.data.decode()) for block in found.blocks if block.kind == "text"]
+    assert texts == [("Author", "Jörg"), ("parameters", "猫"), ("prompt", "{}"), ("Title", "é")]
+    assert only(found, "c2pa").data == b"jumbf"
+
+
+def test_profiles_that_imagemagick_writes_as_text() -> None:
+    body = tags().tobytes()
+    text = f"\nexif\n{len(body):8}\n{body.hex()}\n".encode()
+    found = walk(png(chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text))))
+    assert exif_directories(only(found, "exif").data).text("ifd0", 0x010F) == "Maker"
+    text = f"\nxmp\n{len(XMP):8}\n{XMP.hex()}\n".encode()
+    found = walk(png(chunk(b"tEXt", b"Raw profile type xmp\0" + text)))
+    assert only(found, "xmp").data == XMP
+
+
+def test_trailers() -> None:
+    for kind in ("PNG", "WEBP", "GIF"):
+        data = encode(kind)
+        assert not walk(data).blocks
+        assert only(walk(data + b"hidden"), "trailer").data == b"hidden"
+
+
+def test_gif_blocks() -> None:
+    out = io.BytesIO()
+    Image.new("L", (4, 4)).save(out, "GIF", comment=b"a comment")
+    assert only(walk(out.getvalue()), "comment").data == b"a comment"
+
+
+def big_tiff() -> bytes:
+    entries = ((256, 3, 1, 5), (257, 3, 1, 6), (258, 3, 1, 8), (271, 2, 20, 200))
+    body = b"".join(struct.pack("<HHQQ", *entry) for entry in entries)
+    data = b"II+\0" + struct.pack("<HHQ", 8, 0, 16) + struct.pack("<Q", len(entries)) + body
+    return data.ljust(200, b"\0") + b"A maker of scanners\0"
+
+
+def test_big_tiff() -> None:
+    image = ImageFile.open(big_tiff())
+    assert (image.metadata.width, image.metadata.height) == (5, 6)
+    directories = image.exif_directories
+    assert directories is not None
+    assert directories.text("ifd0", 271) == "A maker of scanners"
+    assert image.exif[271] == "A maker of scanners"
+
+
+def test_tags_that_share_one_huge_value_are_refused() -> None:
+    # 1,000 tags of 64 KiB each in a file of 80 KiB: a reader that loads all takes 64 MB
+    count, size = 1_000, 65_536
+    entries = [struct.pack("<HHII", 40_000 + n, 7, size, 14_000) for n in range(count)]
+    data = b"II*\0\x08\0\0\0" + struct.pack("<H", count) + b"".join(entries) + bytes(4)
+    data = data.ljust(14_000 + size, b"\0")
+    with pytest.raises(blocks.Damaged, match="tags claim"):
+        exif_directories(data)
+    image = ImageFile.open(data)
+    assert image.exif_directories is None
+    assert dict(image.exif) == {}
+
+
+def test_directories_in_a_loop() -> None:
+    entry = struct.pack("<HHII", 256, 3, 1, 5)
+    data = b"II*\0\x08\0\0\0" + struct.pack("<H", 1) + entry + struct.pack("<I", 8)
+    found = walk(data)
+    assert found.frames == 1
+    assert "loop" in found.damage
+
+
+LIES = {
+    "jpeg": encode("JPEG")[:20] + b"\xff\xe1\xff\xff" + encode("JPEG")[20:40],
+    "png": b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 2**31, b"tEXt") + bytes(90),
+    "webp": b"RIFF\xff\xff\xff\xffWEBP" + b"EXIF\xff\xff\xff\x7f" + bytes(90),
+    "gif": b"GIF89a" + struct.pack("<HHBBB", 9, 9, 0, 0, 0) + b"\x21\xfe\xff" + bytes(9),
+    "tiff": b"II*\0\x08\0\0\0\xff\xff" + bytes(90),
+    "avif": b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + struct.pack(">I4s", 2**31, b"meta") + bytes(90),
+    "heic": b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"
+    + struct.pack(">I4sQ", 1, b"meta", 2**62)
+    + bytes(90),
+    "bmp": b"BM" + struct.pack("<IIIIiiHHI", 9**9, 0, 54, 40, 999, 999, 1, 24, 0) + bytes(90),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_lengths_that_lie(name: str) -> None:
+    found = walk(LIES[name])
+    assert found.format == name
+    assert found.damage
+    assert found.truncated
+
+
+MANY = 700_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xff\xd8" + b"\xff\xfe\0\2" * MANY, id="jpeg segments"),
+        pytest.param(b"\xff\xd8" + b"\xff\xd0" * MANY, id="jpeg markers"),
+        pytest.param(b"\xff\xd8" + b"\xff\0" * MANY, id="jpeg stuffing"),
+        pytest.param(
+            b"\x89PNG\r\n\x1a\n" + (bytes(4) + b"tEXt" + bytes(4)) * MANY, id="png chunks"
+        ),
+        pytest.param(b"RIFF\xff\xff\xff\xffWEBP" + (b"EXIF" + bytes(4)) * MANY, id="webp chunks"),
+        pytest.param(
+            b"GIF89a\1\0\1\0\0\0\0" + b"\x2c\0\0\0\0\1\0\1\0\0\2\0" * MANY, id="gif frames"
+        ),
+        pytest.param(b"GIF89a\1\0\1\0\0\0\0\x21\xfe" + b"\1a" * 8 * MANY, id="gif sub-blocks"),
+        pytest.param(b"\0\0\0\x10ftypavif\0\0\0\0" + b"\0\0\0\x08free" * MANY, id="avif boxes"),
+    ],
+)
+def test_a_million_parts_take_no_more_than_a_second(data: bytes) -> None:
+    start = time.process_time()
+    found = walk(data)
+    assert time.process_time() - start < 3
+    assert "parts" in found.damage or found.truncated
+
+
+def test_many_pages_and_tags_are_bounded() -> None:
+    count = 65_535
+    entry = struct.pack("<HHII", 65_000, 3, 1, 5)
+    size = 2 + count * 12 + 4
+    pages = b"".join(
+        struct.pack("<H", count) + entry * count + struct.pack("<I", 8 + (n + 1) * size)
+        for n in range(12)
+    )
+    start = time.process_time()
+    found = walk(b"II*\0\x08\0\0\0" + pages)
+    assert time.process_time() - start < 3
+    assert found.damage
+
+
+def test_text_that_inflates_without_end_is_cut() -> None:
+    bomb = zlib.compress(bytes(40_000_000))
+    data = png(*(chunk(b"zTXt", f"k{n}\0\0".encode() + bomb) for n in range(40)))
+    found = walk(data, max_block_bytes=2**20)
+    assert all(len(block.data) <= 2**20 for block in found.blocks)
+    assert sum(len(block.data) for block in found.blocks) <= 4 * 2**20
+    assert "MiB of metadata" in found.damage
+
+
+SAMPLES = {
+    "JPEG": encode("JPEG", (16, 16), exif=tags(), xmp=XMP),
+    "PNG": encode("PNG", (16, 16), exif=tags()),
+    "WEBP": encode("WEBP", (16, 16), exif=tags(), xmp=XMP),
+    "GIF": encode("GIF", (16, 16)),
+    "TIFF": encode("TIFF", (16, 16), exif=tags()),
+    "BMP": encode("BMP", (8, 8)),
+    "AVIF": encode("AVIF", (16, 16), exif=tags(), xmp=XMP),
+}
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_cut_at_every_byte(kind: str) -> None:
+    data = SAMPLES[kind]
+    assert not walk(data).damage
+    for length in range(1, len(data)):
+        image = ImageFile.open(data[:length])
+        assert image.orientation == 1
+        assert isinstance(dict(image.exif), dict)
+        if length > 32:
+            assert image.metadata.format == kind.lower()
+        for block in image.metadata.blocks:
+            assert block.offset + len(block.data) <= max(length, block.offset + block.length)
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_random_bytes_changed(kind: str) -> None:
+    chance = random.Random(7)
+    for _ in range(300):
+        data = bytearray(SAMPLES[kind])
+        for _ in range(chance.randint(1, 8)):
+            data[chance.randrange(len(data))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
+        image = ImageFile.open(bytes(data))
+        assert isinstance(image.metadata, Container)
+        assert 1 <= image.orientation <= 8
+        assert isinstance(dict(image.exif), dict)
+        for tag in image.exif:
+            image.exif[tag]
+        image.exif.get_ifd(0x8769)
