@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from counterproof.audit import report, thumbnails
+from counterproof.audit import report, selection, thumbnails
 from counterproof.audit.case import Case, Note, Source
 from counterproof.audit.report import write_page, write_report
 from counterproof.audit.verdict import decide
@@ -297,8 +297,8 @@ def test_colours_keep_their_meaning() -> None:
 def test_many_pictures_stay_small_and_say_what_was_left_out(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "_ROWS", 30)
-    monkeypatch.setattr(report, "_PAGES", 10)
+    monkeypatch.setattr(selection, "_ROWS", 30)
+    monkeypatch.setattr(selection, "_PAGES", 10)
     monkeypatch.setattr(report, "_TAIL_BYTES", 700)
     entries = [
         (f"folder/{n:04}.png", record(f"{n:064x}", *([LABEL] if n % 10 == 0 else [])))
