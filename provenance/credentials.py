@@ -35,6 +35,7 @@ from counterproof.provenance.manifest_store import (
     carries_credential,
     read_store,
 )
+from counterproof.provenance.soft_bindings import unread
 from counterproof.provenance.standing import Standing, judge
 from counterproof.provenance.trust import TrustStore, load_trust
 from counterproof.settings import Settings
@@ -334,6 +335,8 @@ def _findings(
     details = describe(credential, settings.as_of)
     if fetch_error:
         details["fetch_error"] = fetch_error[:500]
+        # what failed today is asked for again by the next scan, not taken from the case
+        details["holds_until"] = settings.as_of.isoformat()
     evidence: tuple[str, ...] = ()
     if text := credential.reading.text:
         data = text.encode()
@@ -356,6 +359,15 @@ def _findings(
         evidence=evidence,
         details=details,
     )
+    if credential.answers.integrity is not Integrity.BROKEN and (marks := unread(details)):
+        yield Finding(
+            CredentialsAnalyzer.name,
+            "c2pa.soft_binding.unread",
+            Claim.NONE,
+            basis,
+            evidence=evidence,
+            details=marks,
+        )
     if credential.broken_parents:
         yield Finding(
             CredentialsAnalyzer.name,

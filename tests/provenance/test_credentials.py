@@ -569,6 +569,7 @@ def test_a_store_that_lies_elsewhere_is_named_and_not_fetched(
     seen = signing.look(data, authority, online=True)
     assert seen.state == "unfetched"
     assert "not a public address" in seen.details["fetch_error"]
+    assert seen.details["holds_until"] <= seen.details["as_of"]  # asked for again next time
     with pytest.raises(TimeoutError):
         server.accept()
     server.close()
