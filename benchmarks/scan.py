@@ -186,7 +186,7 @@ def _stages(paths: list[Path], rounds: int) -> None:
             with stage("describe the file"):
                 _ = image.info
             with stage("scaled decode"):
-                image.pixels(128)
+                image.luminance(128)
             progress = Progress(sha256=image.sha256, info=image.info)
             for analyzer in plan.analyzers:
                 with stage(f"analyzer {analyzer.name}"):
