@@ -108,7 +108,7 @@ class FailOn:
     metavar="INDEX",
     help="Compare with an index of reference works.",
 )
-@click.option("--online", is_flag=True, default=None, help="Fetch remote manifests and revocation.")
+@click.option("--online", is_flag=True, default=None, help="Fetch credentials kept on a server.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Worker processes.")
 @click.option("--files-from", metavar="FILE", help="Read paths from a list; - is stdin.")
 @click.option("--as-of", metavar="DATE", help="Judge dates as of this day, YYYY-MM-DD.")

@@ -100,7 +100,7 @@ class Severity(StrEnum):
 
 
 class Integrity(StrEnum):
-    """Do the bytes that a credential covers, and its parents', still match?"""
+    """Do the bytes that the credential covers still match? (Its parents' are in `History`.)"""
 
     NONE = "none"
     INTACT = "intact"
