@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from counterproof.provenance.history import Ingredient, Step
 from counterproof.provenance.jumbf import references
 from counterproof.provenance.manifest_store import library_version
+from counterproof.provenance.soft_bindings import describe_bindings
 
 if TYPE_CHECKING:
     from counterproof.provenance.credentials import Credential
 
-__all__ = ["describe"]
+__all__ = ["describe", "named_assertions"]
 
 _MAX_ITEMS = 40
 _MAX_TREE = 60
@@ -76,7 +77,7 @@ def describe(credential: "Credential", as_of: dt.date) -> dict[str, Any]:
             label: list(found)[:_MAX_ITEMS] for label, found in reading.mismatched.items() if found
         },
     }
-    details |= _assertions(reading.contents.get(reading.active))
+    details |= named_assertions(reading.contents.get(reading.active))
     if credential.holds_from:
         details["holds_from"] = credential.holds_from.isoformat()
     if credential.holds_until:
@@ -122,7 +123,7 @@ def _codes(results: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _assertions(content: Any) -> dict[str, Any]:
+def named_assertions(content: Any) -> dict[str, Any]:
     """Name soft bindings, training entries and identities of the active manifest."""
     content = content if isinstance(content, Mapping) else {}
     claim, store = content.get("claim"), content.get("assertion_store")
@@ -147,7 +148,7 @@ def _assertions(content: Any) -> dict[str, Any]:
             kind = payload.get("sig_type") if isinstance(payload, Mapping) else ""
             identities[str(kind or "not decoded")[:80]] += 1
     return {
-        "soft_bindings": bindings[:_MAX_ITEMS],
+        "soft_bindings": describe_bindings(bindings[:_MAX_ITEMS]),
         "training_mining": dict(list(training.items())[:_MAX_ITEMS]),
         "identities": dict(identities),
         "assertions": declared[:_MAX_ITEMS],
