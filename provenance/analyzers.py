@@ -18,6 +18,18 @@ def _labels(settings: Settings) -> Analyzer:
     return LabelsAnalyzer(settings)
 
 
+def _rights(settings: Settings) -> Analyzer:
+    from counterproof.provenance.rights import RightsAnalyzer
+
+    return RightsAnalyzer(settings)
+
+
+def _stealth(settings: Settings) -> Analyzer:
+    from counterproof.provenance.stealth import StealthAnalyzer
+
+    return StealthAnalyzer(settings)
+
+
 def _traces(settings: Settings) -> Analyzer:
     from counterproof.provenance.traces import TracesAnalyzer
 
@@ -28,4 +40,6 @@ ANALYZERS: dict[str, AnalyzerFactory] = {
     "c2pa": _c2pa,
     "labels": _labels,
     "traces": _traces,
+    "stealth": _stealth,
+    "rights": _rights,
 }

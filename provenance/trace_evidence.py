@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from counterproof.findings import Claim
 from counterproof.provenance.iptc import EXTENSION
 from counterproof.provenance.texts import Text, read_texts
 from counterproof.xmp import Name, packets
@@ -14,7 +15,7 @@ from counterproof.xmp import Name, packets
 if TYPE_CHECKING:
     from counterproof.images import ImageFile
 
-__all__ = ["EDITING_MODES", "Evidence", "Family", "Trace"]
+__all__ = ["EDITING_MODES", "Evidence", "Family", "Trace", "claim_of_mode"]
 
 EXIF = "http://ns.adobe.com/exif/1.0/"
 PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
@@ -22,16 +23,32 @@ XMP = "http://ns.adobe.com/xap/1.0/"
 _XMP_NAMES: tuple[Name, ...] = (
     (EXIF, "UserComment"),
     (PHOTOSHOP, "Credit"),
+    (PHOTOSHOP, "Instructions"),
     (EXTENSION, "DigImageGUID"),
     (XMP, "CreatorTool"),
 )
-# `Credit` and `CreatorTool` stand in most photographs, so they do not make a packet worth a
-# parse; the two credits of interest do.
-_MENTIONS = (b"UserComment", b"DigImageGUID", b"Apple Image Playground", b"with Google AI")
+# `Credit`, `Instructions` and `CreatorTool` stand in most photographs, so they do not make a
+# packet worth a parse; the values of interest do.
+_MENTIONS = (
+    b"UserComment",
+    b"DigImageGUID",
+    b"Apple Image Playground",
+    b"with Google AI",
+    b"FBMD",
+)
 _MAX_JSON_CHARS = 4 * 2**20  # of all texts of a picture together; large workflows have 1 MiB
 
 EDITING_MODES = frozenset({"inpaint", "outpaint", "upscale", "edit"})
 """Modes in which a model changed a picture that was there before."""
+
+_OTHER_MODES = {"no_model": Claim.EDITED, "passage": Claim.NONE}
+
+
+def claim_of_mode(mode: str) -> Claim:
+    """Return what a trace with this mode claims."""
+    if mode in EDITING_MODES:
+        return Claim.MODEL_EDITED
+    return _OTHER_MODES.get(mode, Claim.SYNTHETIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +61,8 @@ class Trace:
         version: as written; empty if not.
         model: name of the model as written; empty if not.
         mode: `text_to_image`, `image_to_image`, one of `EDITING_MODES`, `no_model` if the
-            program says that no model was used, or empty if it does not say.
+            program says that no model was used, `passage` if the picture only went through a
+            service, or empty if it does not say.
         prompt_chars: length of the prompt; 0 if there is none.
         more: further JSON values for the finding's details.
     """
@@ -75,13 +93,10 @@ class Family:
 class Evidence:
     """The texts of one picture, by where they stand. The first of a key counts."""
 
-    def __init__(self, image: "ImageFile") -> None:
+    def __init__(self, image: "ImageFile", texts: list[Text] | None = None) -> None:
+        """Read the texts of a picture, or take those that were found elsewhere in it."""
         self.image = image
-        self.texts = list(read_texts(image))
-        for packet in packets(image, _MENTIONS, _XMP_NAMES):
-            for name in _XMP_NAMES:
-                for value in packet.get(*name)[:8]:
-                    self.texts.append(Text("xmp", name[1], value, packet.offset))
+        self.texts = _metadata_texts(image) if texts is None else texts
         self._by_key: dict[tuple[str, str], Text] = {}
         for text in self.texts:
             self._by_key.setdefault((text.kind, text.key), text)
@@ -120,6 +135,22 @@ class Evidence:
             self._json[text.value] = value if isinstance(value, dict) else {}
         return self._json[text.value]
 
+    def instructions(self) -> Iterator[Text]:
+        """Yield the special instructions: IPTC-IIM 2:40, then XMP `photoshop:Instructions`.
+
+        Source: IPTC-IIM 4.2 §1.5 for the form of a data set. At most 64 are looked at.
+        """
+        for block in self.image.blocks("iptc"):
+            data, at = block.data, -1
+            for _ in range(64):
+                if (at := data.find(b"\x1c\x02\x28", at + 1)) < 0:
+                    break
+                length = int.from_bytes(data[at + 3 : at + 5], "big")
+                value = data[at + 5 : at + 5 + length].decode("utf-8", "replace")
+                yield Text("iptc", "2:40", value, block.offset)
+        if text := self.xmp("Instructions"):
+            yield text
+
     def samsung(self) -> Iterator[tuple[str, Text]]:
         """Yield name and content of the entries of Samsung's trailer (SEF), at most 64.
 
@@ -145,3 +176,12 @@ class Evidence:
             name = data[at + 8 : at + 8 + size].decode("latin-1")
             body = data[at + 8 + size : at + min(length, 2**20)]
             yield name, Text("trailer", name, body.decode("utf-8", "replace"), at)
+
+
+def _metadata_texts(image: "ImageFile") -> list[Text]:
+    texts = list(read_texts(image))
+    for packet in packets(image, _MENTIONS, _XMP_NAMES):
+        for name in _XMP_NAMES:
+            for value in packet.get(*name)[:8]:
+                texts.append(Text("xmp", name[1], value, packet.offset))
+    return texts

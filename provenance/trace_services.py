@@ -133,6 +133,17 @@ def _google(evidence: Evidence) -> Trace | None:
     return None
 
 
+_FBMD = re.compile(r"FBMD[0-9a-f]{6}(?:[0-9a-f]{8}){1,64}")
+
+
+def _facebook(evidence: Evidence) -> Trace | None:
+    """Read what Facebook writes into pictures it delivers: a word and hexadecimal numbers."""
+    for text in evidence.instructions():
+        if _FBMD.fullmatch(text.value.strip()):
+            return Trace(text, "Facebook", mode="passage")
+    return None
+
+
 SERVICES: tuple[Family, ...] = (
     Family("trace.novelai", _novelai),
     Family("trace.midjourney", _midjourney),
@@ -142,4 +153,5 @@ SERVICES: tuple[Family, ...] = (
     Family("trace.higgsfield", _higgsfield),
     Family("trace.apple", _apple),
     Family("trace.google", _google),
+    Family("trace.facebook", _facebook),
 )

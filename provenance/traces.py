@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from counterproof.analysis import Analyzer, Observation, Stage
 from counterproof.findings import Basis, Claim, Finding, Severity
 from counterproof.images import ImageFile
-from counterproof.provenance.trace_evidence import EDITING_MODES, Evidence, Family, Trace
+from counterproof.provenance.trace_evidence import Evidence, Family, Trace, claim_of_mode
 from counterproof.provenance.trace_services import SERVICES
 from counterproof.provenance.trace_tools import TOOLS
 
@@ -39,20 +39,14 @@ class TracesAnalyzer(Analyzer):
                 yield _finding(family, trace)
 
 
-def _claim(trace: Trace) -> Claim:
-    if trace.mode in EDITING_MODES:
-        return Claim.MODEL_EDITED
-    return Claim.EDITED if trace.mode == "no_model" else Claim.SYNTHETIC
-
-
 def _finding(family: Family, trace: Trace) -> Finding:
-    claim = _claim(trace)
+    claim = claim_of_mode(trace.mode)
     return Finding(
         "traces",
         family.code,
         claim,
         Basis.DECLARED,
-        Severity.INFO if claim is Claim.EDITED else Severity.MEDIUM,
+        Severity.INFO if claim in (Claim.EDITED, Claim.NONE) else Severity.MEDIUM,
         details={
             "generator": trace.generator,
             "version": trace.version[:_MAX_QUOTE] or None,
