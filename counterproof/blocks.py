@@ -53,6 +53,7 @@ class Container:
         blocks: in file order.
         damage: why the walk stopped early; empty if it reached the end.
         truncated: whether the file ends before its own structure does.
+        endless: whether it has more parts than any honest file, so that no reader should try it.
         expected_bytes: length that the file's structure promises; 0 if it promises none.
         frames: pages or frames; 0 where only a decoder can tell.
         bit_depth: bits per channel; 0 where only a decoder can tell.
@@ -73,6 +74,7 @@ class Container:
     blocks: tuple[Block, ...] = ()
     damage: str = ""
     truncated: bool = False
+    endless: bool = False
     expected_bytes: int = 0
     frames: int = 0
     bit_depth: int = 0
@@ -110,6 +112,7 @@ class Notes:
     coded_samples: int = 0
     format: str = ""
     damage: str = ""
+    endless: bool = False
     steps: int = 0
     kept: int = 0
 
@@ -121,6 +124,7 @@ class Notes:
         """
         self.steps += count
         if self.steps > MAX_STEPS:
+            self.endless = True
             raise Damaged(f"more than {MAX_STEPS:,} parts; the rest was not looked at")
 
     def add(self, kind: str, offset: int, length: int, data: bytes, key: str = "") -> None:

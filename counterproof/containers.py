@@ -134,6 +134,7 @@ def walk(data: bytes, max_block_bytes: int = 16 * 2**20) -> Container:
         blocks=tuple(notes.blocks),
         damage=notes.damage,
         truncated=notes.truncated,
+        endless=notes.endless,
         expected_bytes=notes.expected_bytes,
         frames=notes.frames,
         bit_depth=notes.bit_depth,

@@ -75,6 +75,7 @@ READER_FAULTS = (
 """What Pillow's readers are known to raise on hostile files."""
 
 _BAND_PIXELS = 4_000_000
+_MAX_SIDE = 1_000_000  # readers work by rows: 100 million rows of one pixel take half a minute
 # Bytes per pixel in Pillow's memory; every other mode takes 4.
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
 # Further bytes per pixel that a reader takes while it decodes, rounded up from peaks measured
@@ -130,6 +131,9 @@ def _fault(image: "ImageFile", err: BaseException) -> ImageError:
 
 
 def _check_size(image: "ImageFile", width: int, height: int) -> None:
+    if max(width, height) > _MAX_SIDE:
+        what = f"a side of {max(width, height):,} pixels; the limit is {_MAX_SIDE:,}"
+        raise ImageError("too_many_pixels", f"{image.name}: {what}")
     if width * height > image.limits.max_pixels:
         raise ImageError(
             "too_many_pixels",
@@ -156,6 +160,8 @@ def _open(image: "ImageFile") -> Image.Image:
         what = f"{image.format} pictures are not decoded" if image.format else "not a picture"
         raise ImageError(cause, f"{image.name}: {what}; expected {', '.join(sorted(READERS))}")
     found = image.metadata
+    if found.endless and image.format != "gif":  # of which only the first frame is read
+        raise _error(image, "damaged", found.damage)
     _check_size(image, found.width, found.height)
     if image.format in ("avif", "heic", "heif"):
         # these readers decode, or copy, the whole file when they open it

@@ -1,0 +1,266 @@
+"""Hostile files: no crash, no hang, no memory without end, no noise, only `ImageError`.
+
+Files are opened in a process of their own that reports each before it begins, so that a crash
+or a hang names its file.
+"""
+
+import io
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+MAX_SECONDS = 10.0
+MAX_RESIDENT = 2**30
+
+WORKER = r"""
+import json, resource, sys, time, traceback, warnings
+from pathlib import Path
+warnings.simplefilter("error")
+from counterproof.audit.facts import FileAnalyzer, has_readable_metadata
+from counterproof.audit.hashes import HashAnalyzer
+from counterproof.errors import ImageError
+from counterproof.images import ImageFile
+from counterproof.settings import Settings
+
+settings = Settings(home=Path("."))
+analyzers = [FileAnalyzer(settings), HashAnalyzer(settings)]
+
+def look(path, full):
+    causes = []
+    try:
+        image = ImageFile.open(path)
+    except ImageError as err:
+        return [err.cause]
+    image.metadata, image.info.to_json(), image.orientation, image.icc
+    dict(image.exif), image.exif.get_ifd(0x8769), image.exif.get_ifd(0x8825)
+    has_readable_metadata(image)
+    steps = [lambda: image.pixels(128)]
+    steps += [lambda analyzer=analyzer: list(analyzer.analyze(image)) for analyzer in analyzers]
+    if full:
+        steps += [image.pixels, image.stored]
+    for step in steps:
+        try:
+            step()
+        except ImageError as err:
+            assert err.cause and str(err), path
+            causes.append(err.cause)
+    return causes
+
+for line in sys.stdin:
+    path, full = json.loads(line)
+    print(json.dumps({"begin": path}), flush=True)
+    start, result = time.monotonic(), {"path": path}
+    try:
+        result["causes"] = look(path, full)
+    except BaseException:
+        result["bug"] = traceback.format_exc()
+    result["seconds"] = time.monotonic() - start
+    result["cpu"] = time.process_time()
+    result["resident"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps(result), flush=True)
+"""
+
+
+def open_all(paths: Iterable[Path], full: bool = True) -> dict[str, dict[str, Any]]:
+    """Open every file in one process; fail at a crash, a hang, a bug, or noise."""
+    lines = "".join(json.dumps([str(path), full]) + "\n" for path in paths)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER],
+            input=lines,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=300,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as err:
+        output = (err.stdout or b"").decode()
+        pytest.fail(f"hangs: {output.splitlines()[-1]}")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"ended by {done.returncode} at {found[-1]}: {done.stderr[-2000:]}"
+    results = {item["path"]: item for item in found if "path" in item}
+    for item in results.values():
+        assert "bug" not in item, f"{item['path']}\n{item['bug']}"
+        assert item["seconds"] < MAX_SECONDS, item
+        if sys.platform == "linux":
+            assert item["resident"] < MAX_RESIDENT, item
+    assert done.stderr == ""
+    return results
+
+
+def test_the_hostile_collection(test_data: Path) -> None:
+    results = open_all(sorted((test_data / "hostile").iterdir()))
+    assert len(results) >= 418
+    refused = [item for item in results.values() if item["causes"]]
+    assert len(refused) > 150
+    causes = {cause for item in refused for cause in item["causes"]}
+    assert causes <= {
+        "empty", "unknown_format", "unsupported", "damaged", "truncated", "too_many_pixels",
+    }  # fmt: skip
+
+
+def encode(kind: str, size: tuple[int, int] = (24, 16), **options: Any) -> bytes:
+    out = io.BytesIO()
+    Image.radial_gradient("L").resize(size).convert("RGB").save(out, kind, **options)
+    return out.getvalue()
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", len(body), name) + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png(
+    width: int, height: int, rows: bytes, depth: int = 8, colour: int = 2, *more: bytes
+) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+def zeros(count: int) -> bytes:
+    """Compress `count` zero bytes without holding them all."""
+    packer, out = zlib.compressobj(9), []
+    for _ in range(count >> 20):
+        out.append(packer.compress(bytes(2**20)))
+    out.append(packer.compress(bytes(count & (2**20 - 1))))
+    return b"".join(out) + packer.flush()
+
+
+def tiff(*entries: tuple[int, int, int, int], following: int = 0) -> bytes:
+    body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries))
+    return head + body + struct.pack("<I", following)
+
+
+def sized_jpeg(width: int, height: int, **options: Any) -> bytes:
+    """A small JPEG whose header claims another size."""
+    data = encode("JPEG", **options)
+    at = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
+    return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
+
+
+def large_bombs() -> dict[str, bytes]:
+    """Bombs that go off slowly: pictures as large as the limits allow."""
+    frame = b"\x2c\0\0\0\0\1\0\1\0\0\2\2\x44\1\0"
+    return {
+        "png-250MP-1bit": png(16_000, 15_600, zeros(15_600 * 2_001), 1, 0),
+        "png-180MP-grey": png(18_000, 10_000, zeros(10_000 * 18_001), 8, 0),
+        "png-chunks": png(1, 1, zeros(4), 8, 2, chunk(b"tEXt", b"") * 500_000),
+        "gif-frames": b"GIF89a\1\0\1\0\xf0\0\0" + bytes(6) + frame * 10**6 + b";",
+        "jpeg-100MP-progressive": sized_jpeg(10_000, 10_000, progressive=True),
+        "jpeg-250MP": sized_jpeg(15_800, 15_800),
+        "webp-16383": encode("WEBP", (16_383, 3_000), lossless=True, quality=0, method=0),
+        "png-ztxt-many": png(1, 1, zeros(4), 8, 2, *[chunk(b"zTXt", b"a\0\0" + zeros(2**24))] * 64),
+    }
+
+
+def bombs() -> dict[str, bytes]:
+    gif = b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0xF0, 0, 0) + bytes(6)
+    webp = encode("WEBP", lossless=True)
+    avif = encode("AVIF")
+    ispe = avif.index(b"ispe") + 8
+    page = [(256, 4, 1, 50_000), (257, 4, 1, 4_000), (258, 3, 1, 8), (262, 3, 1, 1)]
+    strips = [(273, 4, 1, 8), (279, 4, 1, 2**31), (278, 4, 1, 4_000), (277, 3, 1, 1)]
+    exif = tiff(*((40_000 + n, 7, 60_000, 200) for n in range(2_000))).ljust(64_000, b"\0")
+    return {
+        "png-50000": png(50_000, 50_000, b""),
+        "png-30000-1bit": png(30_000, 30_000, b"", 1, 0),
+        "png-200MP-rgb": png(20_000, 10_000, b""),
+        "png-wide": png(2**27, 1, b"", 8, 0),
+        "png-high": png(1, 2**27, b"", 8, 0),
+        "png-ztxt": png(1, 1, zeros(4), 8, 2, chunk(b"zTXt", b"a\0\0" + zeros(2**26))),
+        "png-iccp": png(1, 1, zeros(4), 8, 2, chunk(b"iCCP", b"a\0\0" + zeros(2**26))),
+        "png-exif": png(1, 1, zeros(4), 8, 2, chunk(b"eXIf", exif)),
+        "gif-size": gif + b"\x2c\0\0\0\0\xff\xff\xff\xff\0\2\2\x44\1\0;",
+        "jpeg-65500": sized_jpeg(65_500, 65_500),
+        "jpeg-250MP-progressive": sized_jpeg(15_800, 15_800, progressive=True, subsampling=0),
+        "jpeg-segments": encode("JPEG")[:2] + b"\xff\xfe\0\2" * 500_000 + encode("JPEG")[2:],
+        "tiff-loop": tiff(*page, following=8),
+        "tiff-200MP": tiff(*page, *strips) + bytes(99),
+        "tiff-tags": exif,
+        "tiff-entries": b"II*\0\x08\0\0\0\xff\xff" + bytes(800_000),
+        "webp-length": webp[:4] + b"\xff\xff\xff\x7f" + webp[8:],
+        "webp-size": webp[:21] + b"\xff\xff\xff\x0f" + webp[25:],
+        "avif-size": avif[:ispe] + struct.pack(">II", 15_000, 15_000) + avif[ispe + 8 :],
+        "avif-length": avif[:-8] + struct.pack(">I4s", 2**31, b"free"),
+        "bmp-size": b"BM" + struct.pack("<IIIIiiHHI", 99, 0, 54, 40, 30_000, 8_000, 1, 24, 0)
+        + bytes(99),
+    }  # fmt: skip
+
+
+def test_bombs(tmp_path: Path) -> None:
+    for name, data in bombs().items():
+        (tmp_path / name).write_bytes(data)
+    results = open_all(sorted(tmp_path.iterdir()), full=False)
+    causes = {Path(path).name: set(item["causes"]) for path, item in results.items()}
+    for name in ("png-50000", "png-30000-1bit", "png-200MP-rgb", "gif-size", "jpeg-65500"):
+        assert causes[name] == {"too_many_pixels"}, name
+    for name in ("png-ztxt", "png-iccp", "png-exif"):
+        assert not causes[name], name  # the picture itself is harmless
+    assert all(causes[name] for name in ("tiff-loop", "tiff-tags", "bmp-size"))
+
+
+@pytest.mark.slow
+def test_large_bombs(tmp_path: Path) -> None:
+    for name, data in large_bombs().items():
+        (tmp_path / name).write_bytes(data)
+    results = open_all(sorted(tmp_path.iterdir()), full=False)
+    causes = {Path(path).name: set(item["causes"]) for path, item in results.items()}
+    assert causes["png-chunks"] == {"damaged"}
+    assert causes["jpeg-250MP"] == {"truncated"}
+    assert not causes["png-250MP-1bit"]
+    assert not causes["gif-frames"]
+
+
+SAMPLES: dict[str, dict[str, Any]] = {
+    "JPEG": {},
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "GIF": {},
+    "TIFF": {"compression": "tiff_lzw"},
+    "BMP": {},
+    "AVIF": {},
+}
+
+
+def test_every_cut_and_many_changed_bytes(tmp_path: Path) -> None:
+    chance = random.Random(11)
+    for kind, options in SAMPLES.items():
+        data = encode(kind, (8, 8), **options)
+        for length in range(4, len(data), max(1, len(data) // 120)):
+            (tmp_path / f"{kind}-cut-{length}").write_bytes(data[:length])
+        for number in range(120):
+            changed = bytearray(data)
+            for _ in range(chance.randint(1, 6)):
+                changed[chance.randrange(len(data))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
+            (tmp_path / f"{kind}-changed-{number}").write_bytes(changed)
+    results = open_all(sorted(tmp_path.iterdir()))
+    assert len(results) > 1_500
+
+
+@pytest.mark.slow
+def test_changed_photographs(tmp_path: Path, test_data: Path) -> None:
+    chance = random.Random(12)
+    sources = [path for path in (test_data / "photos").rglob("*.*") if path.stat().st_size < 80_000]
+    sources += [test_data / "c2pa" / "generated" / name for name in ("fmt.heif", "fmt.avif")]
+    for path in sources:
+        data = path.read_bytes()
+        for number in range(60):
+            changed = bytearray(data)
+            for _ in range(chance.randint(1, 30)):
+                changed[chance.randrange(min(len(data), 4_000))] = chance.randrange(256)
+            (tmp_path / f"{number}-{path.name}").write_bytes(changed)
+    open_all(sorted(tmp_path.iterdir()))
