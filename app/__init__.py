@@ -1,0 +1,1 @@
+"""The faces: the command line, one module per group of commands."""

@@ -1,0 +1,1 @@
+"""What is asked of pictures: sources, scan, case, verdict, rules, relators, report."""

@@ -90,7 +90,9 @@ AnalyzerFactory: TypeAlias = Callable[[Settings], Analyzer]
 class Rule(Protocol):
     """Judges a record together with the settings; computed whenever it is shown, never cached."""
 
-    def __call__(self, record: Record, settings: Settings) -> Iterable[Finding]: ...
+    def __call__(self, record: Record, settings: Settings) -> Iterable[Finding]:
+        """Yield findings that claim nothing of the picture."""
+        ...
 
 
 class Relator(Protocol):
@@ -98,4 +100,6 @@ class Relator(Protocol):
 
     name: str
 
-    def __call__(self, case: "Case", settings: Settings) -> Iterable[Relation]: ...
+    def __call__(self, case: "Case", settings: Settings) -> Iterable[Relation]:
+        """Yield what holds between the pictures of a case."""
+        ...

@@ -100,7 +100,7 @@ class Severity(StrEnum):
 
 
 class Integrity(StrEnum):
-    """Do the bytes that the credential covers still match? (Its parents' are in `History`.)"""
+    """Do the bytes that the credential covers still match? Its parents' are in `History`."""
 
     NONE = "none"
     INTACT = "intact"

@@ -1,0 +1,1 @@
+"""The wing that makes: models that generate pictures, which leave marked."""

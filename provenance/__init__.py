@@ -1,0 +1,1 @@
+"""Where a picture comes from: credentials, trust lists, labels, traces, marks."""

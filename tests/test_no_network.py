@@ -133,7 +133,7 @@ def server() -> Iterator[str]:
 
 def test_native_code_fetches_no_remote_manifest(server: str, tmp_path: Path) -> None:
     """The C2PA library has its own sockets, which Python cannot see; a server can."""
-    import c2pa  # type: ignore[import-untyped]
+    import c2pa
 
     picture = tmp_path / "remote.jpg"
     Image.new("RGB", (64, 64)).save(picture, xmp=REMOTE.format(url=server).encode())
