@@ -12,6 +12,12 @@ def _c2pa(settings: Settings) -> Analyzer:
     return CredentialsAnalyzer(settings)
 
 
+def _fixed_marks(settings: Settings) -> Analyzer:
+    from counterproof.provenance.fixed_marks import FixedMarksAnalyzer
+
+    return FixedMarksAnalyzer(settings)
+
+
 def _labels(settings: Settings) -> Analyzer:
     from counterproof.provenance.labels import LabelsAnalyzer
 
@@ -42,4 +48,5 @@ ANALYZERS: dict[str, AnalyzerFactory] = {
     "traces": _traces,
     "stealth": _stealth,
     "rights": _rights,
+    "fixed_marks": _fixed_marks,
 }
