@@ -9,10 +9,12 @@ The search is exact: two 64-bit words that differ in at most 11 bits have one qu
 they differ in at most 2 (pigeonhole), so that it is enough to compare words whose quarters are
 that close (multi-index hashing: Norouzi, Punjani, Fleet, CVPR 2012).
 
-Source of the radii: of 1,816 pictures, all 32 pairs within (12, 64) bits that have detail show
-the same scene; of copies of 215 of them, found are recompression to quality 20, rescaling to a
-quarter, blur, greyscale, squashing: all; brightness and contrast: 0.99; a crop of 2 %: 1.0, of
-5 %: 0.5; a logo 0.8, a caption 0.6 (tests/audit/test_duplicates.py repeats a part of this).
+Source of the radii: of 1,816 pictures, every pair within (12, 64) bits that has detail shows the
+same scene (30 pairs). Of copies of 205 pictures, found are: recompression to quality 20,
+rescaling to a quarter, squashing to a square, blur, greyscale, contrast, a crop of 2 %: all;
+brightness 0.99; a logo 0.78, a caption 0.63, a crop of 5 %: 0.31; mirrored: none. Among 92,477
+crops of those pictures, 4.3 thousand million pairs, 6 groups join crops of different pictures,
+all of them nearly even surfaces with one edge.
 """
 
 import itertools
@@ -130,31 +132,30 @@ def _candidates(words: "Words", root: "Indices") -> "Iterator[tuple[Indices, Ind
     for quarter in range(_QUARTERS):
         keys = (words >> np.uint64(bits * quarter)).astype(np.int64) & (size - 1)
         order = np.argsort(keys, kind="stable")
-        counts = np.bincount(keys, minlength=size)
-        starts = np.cumsum(counts) - counts
-        used = np.flatnonzero(counts)
+        buckets, starts, counts = np.unique(keys[order], return_index=True, return_counts=True)
+        place = np.full(size, -1)  # of each key among the buckets
+        place[buckets] = np.arange(len(buckets))
         for mask in masks:
-            low, high = np.full(size, -1), np.full(size, -1)
-            low[used] = np.minimum.reduceat(root[order], starts[used])
-            high[used] = np.maximum.reduceat(root[order], starts[used])
-            others = used ^ mask
-            joined = (low[used] == high[others]) & (low[others] == high[used])
-            kept = (counts[others] > 0) & (used <= others) & ~joined
-            yield from _product(order, starts, counts, used[kept], others[kept])
+            roots = root[order]
+            low, high = np.minimum.reduceat(roots, starts), np.maximum.reduceat(roots, starts)
+            other = place[buckets ^ mask]
+            joined = (low == high) & (low == low[other]) & (high == high[other])
+            kept = np.flatnonzero((other >= np.arange(len(buckets))) & ~joined)
+            for left, right in _product(starts, counts, kept, other[kept]):
+                yield order[left], order[right]
 
 
 def _product(
-    order: "Indices", starts: "Indices", counts: "Indices", ones: "Indices", others: "Indices"
+    starts: "Indices", counts: "Indices", ones: "Indices", others: "Indices"
 ) -> "Iterator[tuple[Indices, Indices]]":
     """Yield every pair of a member of bucket `ones[i]` and one of `others[i]`, in chunks."""
     # each member of the first bucket is paired with the whole of the second
     member = _ranges(starts[ones], counts[ones])
     partner = np.repeat(others, counts[ones])
     same = np.repeat(ones == others, counts[ones])
-    widths = counts[partner]
     # inside one bucket, a member is paired with those behind it only
     begins = np.where(same, member + 1, starts[partner])
-    widths = np.where(same, starts[partner] + widths - begins, widths)
+    widths = starts[partner] + counts[partner] - begins
     ends = np.cumsum(widths)
     at = 0
     while at < len(member):
@@ -163,7 +164,7 @@ def _product(
         left = np.repeat(member[at:stop], widths[at:stop])
         right = _ranges(begins[at:stop], widths[at:stop])
         if len(left):
-            yield order[left], order[right]
+            yield left, right
         at = stop
 
 

@@ -229,9 +229,10 @@ def _without_name(image: ImageFile, err: ImageError) -> str:
 
 
 _GRID = 32
-_MIN_CORRELATION = 0.92
+_MIN_CORRELATION, _FAIR_CORRELATION = 0.92, 0.96
 _MIN_SPREAD = 3.0
 _CELL_LEVELS, _CELL_RATIO, _CELL_FLOOR = 20.0, 6.0, 8.0
+_MANY_LEVELS = 50.0
 
 
 def compare_thumbnail(
@@ -241,9 +242,10 @@ def compare_thumbnail(
 
     Both are brought to 32 × 32 grey values. Bars at the edges of the thumbnail, a thumbnail
     cut to another shape, and one that a program forgot to turn with the picture are tried;
-    the best fit counts. They differ if they correlate below 0.92, or if one cell of the 8 × 8
-    grid differs by more than 20 grey levels, and far more than the median cell does, after
-    brightness and contrast are matched: one part was changed.
+    the best fit counts. They differ if they correlate below 0.92; below 0.96 while one cell of
+    the 8 × 8 grid differs by more than 50 grey levels; or if one cell differs by more than 20,
+    and far more than the median cell does. Cells are compared after brightness and contrast
+    are matched: what counts is that one part was changed.
 
     Args:
         small: the upright picture, grey.
@@ -255,9 +257,10 @@ def compare_thumbnail(
         (`[x, y, w, h]` of the most different cell, as fractions of the upright picture).
 
     Source: thresholds measured on 38 distinct camera thumbnails (correlation at least 0.96,
-    largest cell at most 14): none flagged; of the same with one change, flagged are crops to
-    90 % of the area 0.9, to 80 % 1.0, an object of 3 % of the area put in 1.0, painted over
-    0.5; gamma 0.5 to 2, contrast 0.5 to 2, greyscale and turned pictures none.
+    largest cell at most 14): none flagged. With one change made to the picture, flagged are
+    crops to 90 % of the area 0.95, to 80 % and less 1.0, an object of 3 % of the area put in
+    1.0, as much blackened 0.97, smoothed away 0.45; none by gamma 0.5 to 2, contrast 0.5 to 2,
+    conversion to grey or turning, 0.03 by blur, 0.24 by keeping the red channel alone.
     """
     import numpy as np
 
@@ -281,8 +284,10 @@ def compare_thumbnail(
     cells = np.sqrt((rest.reshape(8, 4, 8, 4) ** 2).mean(axis=(1, 3)))  # [row, column]
     largest, median = float(cells.max()), float(np.median(cells))
     row, column = np.unravel_index(int(cells.argmax()), cells.shape)
-    differs = best < _MIN_CORRELATION or (
-        largest > _CELL_LEVELS and largest > _CELL_RATIO * median + _CELL_FLOOR
+    differs = (
+        best < _MIN_CORRELATION
+        or (best < _FAIR_CORRELATION and largest > _MANY_LEVELS)
+        or (largest > _CELL_LEVELS and largest > _CELL_RATIO * median + _CELL_FLOOR)
     )
     return differs, {
         "correlation": round(best, 3),

@@ -1,9 +1,10 @@
 """Perceptual hashes of one picture, from the one small view that the quick stage decodes.
 
 Every hash carries the name of its algorithm: hashes of different algorithms, or of the same
-one in two libraries, are not comparable. All are taken from the upright picture at a longest
-side of 128 pixels, which changes a 64-bit pHash of the full picture by at most 4 bits
-(docs/benchmarks.md), and takes a fifth of the time.
+one in two libraries, are not comparable. All are taken from the luminance of the upright
+picture at a longest side of 128 pixels: a fifth of the time of a full decode. That moves pHash,
+against imagehash over the full picture, by at most 4 of 64 bits in 94 of 97 distinct pictures
+(0 bits in 60), and dHash in none by more; the three others have hardly any detail to hash.
 """
 
 import functools
