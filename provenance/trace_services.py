@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 
+from counterproof.provenance.texts import Text
 from counterproof.provenance.trace_evidence import Evidence, Family, Trace
 
 __all__ = ["SERVICES"]
@@ -26,16 +27,27 @@ def _novelai(evidence: Evidence) -> Trace | None:
                 prompt_chars=len(prompt.value) if prompt else 0,
                 more={"signed": "signed_hash" in comment},
             )
-    for text in evidence.comments:  # WebP keeps the same fields as one object
+    for text in evidence.comments:  # WebP keeps the same fields as one object, or the settings
         found = evidence.json(text)
+        inner = found.get("Comment")
+        model, prompt = found.get("Source"), found.get("Description")
         if found.get("Software") == "NovelAI":
-            source, prompt = found.get("Source"), found.get("Description")
-            return Trace(
-                text,
-                "NovelAI",
-                model=source if isinstance(source, str) else "",
-                prompt_chars=len(prompt) if isinstance(prompt, str) else 0,
-            )
+            kept = Text(text.kind, text.key, inner if isinstance(inner, str) else "", text.offset)
+            settings = evidence.json(kept)
+        elif isinstance(found.get("signed_hash"), str) and "request_type" in found:
+            software = evidence.exif("Software")
+            model, prompt = software.value if software else "", found.get("prompt")
+            settings = found
+        else:
+            continue
+        return Trace(
+            text,
+            "NovelAI",
+            model=model if isinstance(model, str) else "",
+            mode=_novelai_mode(settings),
+            prompt_chars=len(prompt) if isinstance(prompt, str) else 0,
+            more={"signed": "signed_hash" in settings},
+        )
     return None
 
 

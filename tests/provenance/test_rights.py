@@ -1,5 +1,6 @@
 """Reservations of rights: read from XMP and from credentials, for what they say and no more."""
 
+import io
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from counterproof.findings import Basis, Claim, Finding
 from counterproof.images import ImageFile
@@ -134,6 +136,59 @@ def test_a_picture_without_reserves_nothing() -> None:
 def test_no_packet_is_a_crash(text: str) -> None:
     body = f"<p:DataMining>{text}</p:DataMining>".encode("utf-8", "replace")
     look(picture("jpeg", xmp=packet("").replace(b"</rdf:Description>", body)))
+
+
+MINING = "cawg.training-mining"
+
+
+def entries(*uses: str) -> list[dict[str, Any]]:
+    named = {f"cawg.use{at}": {"use": use} for at, use in enumerate(uses)}
+    return [{"label": MINING, "data": {"entries": named}}]
+
+
+def signed_rights(home: Path, data: bytes) -> list[Finding]:
+    found = ANALYZERS["rights"](Settings(home=home)).analyze(ImageFile.open(data))
+    return [item for item in found if isinstance(item, Finding)]
+
+
+def test_a_verified_credential_reserves_cryptographically(
+    signing: Any, authority: Any, other: Any
+) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (160, 120), "teal").save(picture, "JPEG")
+    data, _ = signing.sign(authority, picture.getvalue(), assertions=entries("notAllowed"))
+    (finding,) = signed_rights(signing.home(authority), data)
+    assert (finding.code, finding.claim) == ("rights.training_mining", Claim.RESERVED)
+    assert finding.basis is Basis.CRYPTOGRAPHIC
+    assert finding.details["credential"] == "verified"
+    assert finding.details["holds_until"]
+    (finding,) = signed_rights(signing.home(other), data)
+    assert (finding.basis, finding.details["credential"]) == (Basis.DECLARED, "intact")
+    for changed in (
+        data.replace(b"notAllowed", b"notAllowee"),
+        data.replace(b"jnotAllowed", b"gallowed"),
+        data[:-200] + bytes(200),
+    ):
+        assert changed != data
+        assert signed_rights(signing.home(authority), changed) == []
+
+
+@pytest.mark.parametrize(
+    ("uses", "found"),
+    [
+        (("allowed", "allowed"), "rights.training_mining.allowed"),
+        (("allowed", "constrained"), "rights.training_mining"),
+        (("maybe",), None),
+        ((), None),
+    ],
+)
+def test_uses(signing: Any, authority: Any, uses: tuple[str, ...], found: str | None) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (160, 120), "teal").save(picture, "JPEG")
+    options = {"assertions": entries(*uses), "strict": False}
+    data, _ = signing.sign(authority, picture.getvalue(), **options)
+    codes = [finding.code for finding in signed_rights(signing.home(authority), data)]
+    assert codes == ([found] if found else [])
 
 
 def test_samples(test_data: Path) -> None:

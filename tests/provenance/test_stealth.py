@@ -325,6 +325,20 @@ def test_signature_holds_in_both_places(key: Ed25519PrivateKey) -> None:
         assert finding.details["signature"] == "valid"
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_signature_in_a_webp(key: Ed25519PrivateKey, whole: bool) -> None:
+    """The user comment holds the settings, alone or in an object with the other fields."""
+    pixels = noise(64, 64)
+    signed = comment(key, pixels, request_type="PromptGenerateRequest")
+    fields = json.dumps({"Software": "NovelAI", "Comment": signed})
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + (fields if whole else signed).encode()
+    finding = signature(saved(pixels, "webp", lossless=True, exact=True, exif=exif.tobytes()))
+    assert finding is not None
+    assert (finding.code, finding.claim) == ("trace.novelai.signed", Claim.SYNTHETIC)
+    assert finding.details["mode"] == "text_to_image"
+
+
 def test_signature_over_a_part_that_was_painted(key: Ed25519PrivateKey) -> None:
     pixels = noise(200, 200)
     signed = comment(key, pixels, request_type="NativeInfillingRequest")

@@ -141,6 +141,11 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("trace.novelai", "png", {"texts": NOVEL}),
     ("trace.novelai", "png", {"texts": {"Software": "NovelAI", "Comment": '{"steps": 28}'}}),
     ("trace.novelai", "webp", {"exif": comment(json.dumps(NOVEL))}),
+    (
+        "trace.novelai",
+        "webp",
+        {"exif": comment('{"signed_hash": "QUJD", "request_type": "PromptGenerateRequest"}')},
+    ),
     ("trace.midjourney", "png", {"texts": MIDJOURNEY}),
     ("trace.midjourney", "png", {"texts": {"Description": MIDJOURNEY["Description"]}}),
     ("trace.grok", "jpeg", {"exif": GROK}),
