@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from counterproof.audit.scan import scan
     from counterproof.findings import Record
     from counterproof.images import ImageFile
+    from counterproof.provenance.mark import mark
 
-__all__ = ["ImageFile", "Record", "__version__", "scan"]
+__all__ = ["ImageFile", "Record", "__version__", "mark", "scan"]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ImageFile": "counterproof.images",
     "Record": "counterproof.findings",
+    "mark": "counterproof.provenance.mark",
     "scan": "counterproof.audit.scan",
 }
 

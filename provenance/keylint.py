@@ -222,11 +222,12 @@ def _leaf(leaf: Certificate) -> Iterator[Defect]:
     ca, own = _is_ca(leaf), _self_signed(leaf)
     if ca:
         yield Defect("self_signed_ca" if own else "leaf_is_ca", True, subject)
-    elif own:
+        return  # what an authority's certificate holds besides is right for an authority
+    if own:
         yield Defect("self_signed", False, subject)
     if not leaf.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME):
         yield Defect("no_organisation", False, subject)
-    yield from _key_usage(leaf, ca)
+    yield from _key_usage(leaf)
     yield from _extended_usage(leaf)
     if _extension(leaf, x509.AuthorityKeyIdentifier) is None and not own:
         yield Defect("no_authority_key", True, subject)
@@ -243,7 +244,7 @@ def _kind_of(key: Any) -> str:
     return type(key).__name__.lstrip("_").removesuffix("PublicKey")
 
 
-def _key_usage(leaf: Certificate, ca: bool) -> Iterator[Defect]:
+def _key_usage(leaf: Certificate) -> Iterator[Defect]:
     usage = _extension(leaf, x509.KeyUsage)
     subject = _name(leaf)
     if usage is None:
@@ -252,7 +253,7 @@ def _key_usage(leaf: Certificate, ca: bool) -> Iterator[Defect]:
     if not usage.digital_signature:
         # the library takes nonRepudiation alone; the standard does not
         yield Defect("no_digital_signature", not usage.content_commitment, subject)
-    if usage.key_cert_sign and not ca:
+    if usage.key_cert_sign:
         yield Defect("leaf_signs_certificates", True, subject)
 
 

@@ -49,7 +49,7 @@ class LabelsAnalyzer(Analyzer):
         types = list(_source_types(found))
         yield from types
         yield from _ai_fields(found, types)
-        yield from _aigc_findings(_aigc_labels(image, found))
+        yield from _aigc_findings(_aigc_labels(image, found), _claim_beside(types))
 
 
 def _place(packet: Packet) -> dict[str, Any]:
@@ -155,7 +155,18 @@ def _is_label(text: str) -> bool:
 _STATES = {"1": "declared", "2": "possible", "3": "suspected", "": "unparsed"}
 
 
-def _aigc_findings(located: Sequence[_Located]) -> Iterator[Finding]:
+def _claim_beside(types: Iterable[Finding]) -> Claim:
+    """Return what a GB 45438 label claims beside these source types.
+
+    The standard has one value for generated and for edited pictures; where the file itself says
+    plainly that a model edited it, the label says no more.
+    """
+    claims = {finding.claim for finding in types}
+    edited = Claim.MODEL_EDITED in claims and Claim.SYNTHETIC not in claims
+    return Claim.MODEL_EDITED if edited else Claim.SYNTHETIC
+
+
+def _aigc_findings(located: Sequence[_Located], claim: Claim) -> Iterator[Finding]:
     if not located:
         return
     labels = [label for label, _ in located]
@@ -175,7 +186,7 @@ def _aigc_findings(located: Sequence[_Located]) -> Iterator[Finding]:
         yield Finding(
             "labels",
             "label.aigc.invalid",
-            Claim.SYNTHETIC if admitted else Claim.NONE,
+            claim if admitted else Claim.NONE,
             Basis.DECLARED,
             Severity.MEDIUM if admitted else Severity.LOW,
             details={"reason": reasons[0], "reasons": reasons, **details},
@@ -185,7 +196,7 @@ def _aigc_findings(located: Sequence[_Located]) -> Iterator[Finding]:
         yield Finding(
             "labels",
             f"label.aigc.{_STATES[state]}",
-            Claim.SYNTHETIC,
+            claim,
             Basis.DECLARED,
             Severity.MEDIUM if state == "1" else Severity.LOW,
             details=details,

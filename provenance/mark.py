@@ -179,8 +179,6 @@ def _mark_one(
     job = Layers(image, intent, options, identity, settings, in_memory)
     job.check()
     job.change_pixels()
-    if in_memory:
-        job.code(options)
     job.write_labels()
     signed = job.sign(options.title or title)
     marked = MarkedImage(

@@ -1,7 +1,7 @@
 """For other people's programs: mark what a callable returns, and assert that a file is marked."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from counterproof.images import ImageFile
@@ -53,9 +53,10 @@ def assert_marked(
         raise AssertionError(
             f"{opened.name}: marked as {said.get('intent')}, expected {intent_of(intent).value}"
         )
-    present = _present(opened, used)
-    for name, layer in (said.get("layers") or {}).items():
-        if layer.get("state") == "applied" and name in present and not present[name]:
+    layers = said.get("layers") or {}
+    stated = {name for name, layer in layers.items() if layer.get("state") == "applied"}
+    for name, there in _present(opened, used, stated):
+        if not there:
             raise AssertionError(f"{opened.name}: its manifest states the layer {name}, it is gone")
 
 
@@ -66,21 +67,22 @@ def _stated(content: Any) -> dict[str, Any] | None:
     return dict(found) if isinstance(found, Mapping) else None
 
 
-def _present(image: ImageFile, settings: Settings) -> dict[str, bool]:
+def _present(
+    image: ImageFile, settings: Settings, names: Collection[str]
+) -> Iterator[tuple[str, bool]]:
+    """Yield each of the named layers that can be looked for, and whether it is there."""
     from counterproof.findings import Finding
     from counterproof.provenance import watermark
     from counterproof.provenance.labels import LabelsAnalyzer
 
-    codes = [
-        item.code for item in LabelsAnalyzer(settings).analyze(image) if isinstance(item, Finding)
-    ]
-    keys = [path.read_bytes() for path in settings.keys]
-    reading = watermark.read(image.pixels(), keys)
-    return {
-        "iptc": "label.iptc.source_type" in codes,
-        "aigc": "label.aigc.declared" in codes,
-        "watermark": bool(reading and reading.payload),
-    }
+    labels = LabelsAnalyzer(settings).analyze(image)
+    codes = [item.code for item in labels if isinstance(item, Finding)]
+    for name, code in (("iptc", "label.iptc.source_type"), ("aigc", "label.aigc.declared")):
+        if name in names:
+            yield name, code in codes
+    if "watermark" in names:
+        reading = watermark.read(image.pixels(), [path.read_bytes() for path in settings.keys])
+        yield "watermark", bool(reading and reading.payload)
 
 
 class marking:

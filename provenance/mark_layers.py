@@ -67,11 +67,19 @@ class Layers:
         return self.intent is not Intent.CAPTURED if asked is None else asked
 
     def check(self) -> None:
-        """Refuse a claim of capture that the picture itself contradicts.
+        """Refuse what would damage the picture, and a claim of capture that it contradicts.
 
         Raises:
+            ImageError: `unsupported` for a TIFF of several pages that is not to have a sidecar.
             UserError: if it says that a model made or edited it, or a label is asked for.
         """
+        image = self.original
+        if image.format == "tiff" and image.info.frames > 1 and not self.options.sidecar:
+            raise ImageError(
+                "unsupported",
+                f"{image.name}: a credential inside a TIFF of several pages adds an empty page, "
+                "which other readers stumble over; write it beside the picture (--sidecar)",
+            )
         if self.intent is not Intent.CAPTURED:
             return
         if self.options.visible:
@@ -85,9 +93,23 @@ class Layers:
     # -- pixels
 
     def change_pixels(self) -> None:
-        """Apply the layers that lie in the pixels, in one pass."""
+        """Apply the layers that lie in the pixels, code the file once, and read the mark back.
+
+        A watermark that does not survive the file's own coding is not claimed, and for its
+        sake not one pixel is changed.
+        """
+        self._draw(self.wants_watermark)
+        self._code()
+        if self.layers["watermark"].state == "applied" and not self._reads_back():
+            self.image, self.bindings, self.mark_id = self.original, [], ""
+            self._draw(False)
+            self._code()
+            self.layers["watermark"] = Layer("missing", "coding")
+
+    def _draw(self, watermark: bool) -> None:
+        """Draw the visible label and the watermark in one pass."""
         options = self.options
-        if not options.visible and not self.wants_watermark:
+        if not options.visible and not watermark:
             return
         from counterproof.provenance.pixel_layers import Unchangeable, draw_label, redraw
 
@@ -95,9 +117,7 @@ class Layers:
             if options.visible:
                 pixels = draw_label(pixels, options.visible, options.font)
                 self.layers["visible"] = Layer("applied")
-            if self.wants_watermark:
-                pixels = self._watermark(pixels)
-            return pixels
+            return self._watermark(pixels) if watermark else pixels
 
         try:
             if not options.visible and not self._can_watermark():
@@ -114,6 +134,15 @@ class Layers:
             return
         if options.visible or self.layers["watermark"].state == "applied":
             self.image = self._reopened(data)
+
+    def _reads_back(self) -> bool:
+        """Tell whether the coded file gives the watermark that was drawn."""
+        from counterproof.provenance import watermark
+
+        key = self.options.watermark_key
+        reading = watermark.read(self.image.pixels(), [key] if key else [])
+        found = reading.payload if reading else None
+        return found is not None and f"{found.id:x}" == self.mark_id
 
     def _can_watermark(self) -> bool:
         """Tell whether a watermark needs to be drawn, before anything is coded anew."""
@@ -157,9 +186,10 @@ class Layers:
             self.bindings.append(_binding(ALGORITHM, watermark.bind(made.pixels)))
         return made.pixels
 
-    def code(self, options: MarkOptions) -> None:
+    def _code(self) -> None:
         """Code pixels that came from memory into the format that was asked for."""
-        if options.format == "png":
+        options = self.options
+        if not self.in_memory or options.format == "png":
             return
         from counterproof.provenance.pixel_input import from_png
 

@@ -55,7 +55,7 @@ class Layer:
         state: `applied`, `kept` (the picture had it), `missing` (its file cannot take it) or
             `off` (not asked for).
         reason: why it is missing, one stable word: `container`, `animation`, `planes`, `depth`,
-            `mode`, `tags`, `too_small`, `contrast`, `size`, `malformed`; else empty.
+            `mode`, `tags`, `too_small`, `contrast`, `coding`, `size`, `malformed`; else empty.
     """
 
     state: Literal["applied", "kept", "missing", "off"]

@@ -265,18 +265,21 @@ def _webp(image: ImageFile, picture: Image.Image) -> bytes:
 
 
 def _avif(image: ImageFile, picture: Image.Image) -> bytes:
-    exif = Image.Exif()
+    metadata: dict[str, Any] = {}
     if image.exif_data:
-        exif.load(b"Exif\0\0" + image.exif_data)
-    exif[0x0112] = image.orientation
-    metadata: dict[str, Any] = {"exif": exif.tobytes()}
-    if image.exif_data == b"" and image.orientation == 1:
-        metadata = {}
+        metadata["exif"] = image.exif_data
+    elif image.orientation != 1:
+        raise Unchangeable("tags")  # Pillow takes the orientation from EXIF only
     if image.icc:
         metadata["icc_profile"] = image.icc
     if found := image.blocks("xmp"):
         metadata["xmp"] = found[0].data
-    return _as_large(image, picture, "AVIF", **metadata)
+    data = _as_large(image, picture, "AVIF", **metadata)
+    written = ImageFile.open(data, name=image.name)
+    before = (image.exif_data, image.icc, image.orientation)
+    if (written.exif_data, written.icc, written.orientation) != before:
+        raise Unchangeable("tags")
+    return data
 
 
 def _as_large(image: ImageFile, picture: Image.Image, form: str, **options: Any) -> bytes:

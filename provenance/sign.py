@@ -7,6 +7,7 @@ authority is named.
 
 import functools
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -195,6 +196,8 @@ def _signer(identity: Identity, callback: Callable[[bytes], bytes], tsa: str) ->
 
 
 def _add(builder: Any, index: int, item: Ingredient) -> None:
+    import c2pa
+
     about: dict[str, Any] = {
         "title": item.title,
         "relationship": item.relationship,
@@ -202,6 +205,12 @@ def _add(builder: Any, index: int, item: Ingredient) -> None:
         "instance_id": f"ingredient{index}",
     }
     if item.store is not None:
+        # the library reads a store beside an ingredient, but judges only one inside it
+        with c2pa.Reader(
+            item.mime, io.BytesIO(item.data), item.store, context=_context()
+        ) as reader:
+            about["validation_results"] = reader.get_validation_results()
+            about["active_manifest"] = json.loads(reader.json())["active_manifest"]
         identifier = f"ingredient{index}.c2pa"
         builder.add_resource(identifier, io.BytesIO(item.store))
         about["manifest_data"] = {"format": _STORE_MIME, "identifier": identifier}

@@ -17,7 +17,7 @@ MODULES = sorted(
 
 
 def test_the_public_names() -> None:
-    assert counterproof.__all__ == ["ImageFile", "Record", "__version__", "scan"]
+    assert counterproof.__all__ == ["ImageFile", "Record", "__version__", "mark", "scan"]
 
 
 @pytest.mark.parametrize("name", counterproof.__all__)

@@ -11,7 +11,7 @@ HEAVY = {
     *("onnx", "onnxruntime", "c2pa", "PIL", "pi_heif", "imagehash", "simplejpeg"),
     *("rich", "jinja2", "pebble", "cryptography", "sqlite3", "multiprocessing", "platformdirs"),
 }
-COMMANDS = ["scan", "show", "explain", "report", "case", "trust", "doctor"]
+COMMANDS = ["scan", "show", "explain", "report", "case", "mark", "keys", "trust", "doctor"]
 
 
 def imported_by(*arguments: str) -> set[str]:
