@@ -264,7 +264,7 @@ def compare_thumbnail(
     """
     import numpy as np
 
-    from counterproof.decode import upright
+    from counterproof.convert import upright
 
     picture, stored = small, upright(thumbnail, orientation)
     if min(picture.std(), stored.std()) < _MIN_SPREAD or min(*picture.shape, *stored.shape) < 8:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from counterproof.convert import BAND_PIXELS, averaging, fit, to_rgb, upright, wide_to_rgb
 from counterproof.errors import ImageError
 from counterproof.findings import FileInfo
 
@@ -74,7 +75,6 @@ READER_FAULTS = (
 )
 """What Pillow's readers are known to raise on hostile files."""
 
-_BAND_PIXELS = 4_000_000
 _MAX_SIDE = 1_000_000  # readers work by rows: 100 million rows of one pixel take half a minute
 # Bytes per pixel in Pillow's memory; every other mode takes 4.
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
@@ -366,17 +366,46 @@ def jpeg_pixels(
 
 
 def _decode(image: "ImageFile", max_side: int | None, orientation: int) -> "Pixels":
+    if _is_wide_tiff(image):
+        return _decode_wide_tiff(image)
     picture = _open(image)
     if image.format == "jpeg" and max_side:
-        picture.draft(None, _fit(picture.size, max_side))
+        picture.draft(None, fit(picture.size, max_side))
     _check_memory(image, _decode_bytes(image, picture, max_side, orientation))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _load(picture)
-            return _to_rgb(picture, max_side)
+            return to_rgb(picture, max_side)
     except READER_FAULTS as err:
         raise _fault(image, err) from err
+
+
+def _is_wide_tiff(image: "ImageFile") -> bool:
+    """Tell whether a TIFF holds colours of 32 bits or more, or floats of 64, which Pillow lacks."""
+    found = image.exif_directories
+    if image.format != "tiff" or found is None or image.metadata.bit_depth < 32:
+        return False
+    bands = found.integer("ifd0", 277) or 1
+    return bands in (3, 4) or (bands == 1 and image.metadata.bit_depth == 64)
+
+
+def _decode_wide_tiff(image: "ImageFile") -> "Pixels":
+    import cv2
+
+    found = image.metadata
+    _check_size(image, found.width, found.height)
+    _check_memory(image, len(image.data) + 5 * found.width * found.height * found.bit_depth)
+    try:
+        with _quiet_stderr():
+            data = np.frombuffer(image.data, np.uint8)
+            values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error as err:
+        raise _fault(image, err) from err
+    if values is None or values.size == 0:
+        raise _error(image, "damaged", found.damage or "expected a readable tiff")
+    rgb = values if values.ndim == 2 else values[:, :, 2::-1]  # from BGR
+    return upright(wide_to_rgb(rgb), image.orientation)
 
 
 def _load(picture: Image.Image) -> None:
@@ -418,120 +447,26 @@ def _decode_bytes(
     per_pixel = _STORED_BYTES.get(picture.mode, 4) + _READER_BYTES.get(image.format, 0)
     if image.format == "tiff" and image.orientation > 1:
         per_pixel += _STORED_BYTES.get(picture.mode, 4)
-    factor = _factor(picture.size, max_side)
+    factor = averaging(picture.size, max_side)
     result = 3 * width * height / factor**2 * (2 if orientation > 1 else 1)
-    band = min(width * height, max(_BAND_PIXELS, width * factor))
+    band = min(width * height, max(BAND_PIXELS, width * factor))
     copies = 2 if image.format in ("avif", "heic", "heif", "webp") else 1
     return copies * len(image.data) + per_pixel * width * height + 16 * band + result
-
-
-def _factor(size: tuple[int, int], max_side: int | None) -> int:
-    """Return by how much a large picture is averaged, band by band, before the exact resize."""
-    if max_side is None or size[0] * size[1] <= _BAND_PIXELS:
-        return 1
-    return max(1, max(size) // (4 * max_side))
-
-
-def _to_rgb(picture: Image.Image, max_side: int | None) -> "Pixels":
-    """Convert any mode to RGB, in bands; a wide range of values keeps its range."""
-    width, height = picture.size
-    factor = _factor(picture.size, max_side)
-    rows = factor * max(1, _BAND_PIXELS // (width * factor))
-    top = _top(picture, rows)
-    if rows >= height and factor == 1:
-        return _band_to_rgb(picture, top)
-    result = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
-    for y in range(0, height, rows):
-        band = _band_to_rgb(picture.crop((0, y, width, min(height, y + rows))), top)
-        if factor > 1:
-            band = np.asarray(Image.fromarray(band).reduce(factor))
-        result[y // factor : y // factor + len(band)] = band
-    return result
-
-
-def _top(picture: Image.Image, rows: int) -> float:
-    """Return the value that becomes white: 65,535, or the largest that there is.
-
-    Floating-point pictures are nominally 0 to 1 (TIFF Technical Note 3, 2005); a larger range
-    is kept by scaling it down. Integers of 32 bits likewise, from 16 bits.
-    """
-    if picture.mode.startswith("I;16"):
-        return 65_535.0
-    if picture.mode not in ("I", "F"):
-        return 255.0
-    top = 0.0
-    for y in range(0, picture.height, rows):
-        box = (0, y, picture.width, min(picture.height, y + rows))
-        values = np.asarray(picture.crop(box), dtype=np.float64)
-        values = values[np.isfinite(values)]
-        top = max(top, float(values.max(initial=0.0)))
-    if picture.mode == "F":
-        return max(top, 1.0)
-    return 255.0 if top <= 255 else max(top, 65_535.0)
-
-
-def _band_to_rgb(picture: Image.Image, top: float) -> "Pixels":
-    """Convert one band; transparency goes over white."""
-    if picture.mode[:1] == "I" or picture.mode == "F":
-        values = np.nan_to_num(np.asarray(picture, dtype=np.float32), nan=0.0)
-        grey = np.rint(values.clip(0, top) * (255.0 / top)).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if picture.mode == "LAB":
-        picture = _lab_to_rgb(picture)
-    if "A" in picture.getbands() or "a" in picture.mode or "transparency" in picture.info:
-        if picture.mode == "La":
-            picture = picture.convert("LA")
-        picture = picture.convert("RGBA")
-        canvas = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        picture = Image.alpha_composite(canvas, picture)
-    if picture.mode != "RGB":
-        picture = picture.convert("RGB")
-    return np.asarray(picture)
-
-
-def _lab_to_rgb(picture: Image.Image) -> Image.Image:
-    from PIL import ImageCms
-
-    found = ImageCms.profileToProfile(
-        picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-    )
-    return picture if found is None else found
-
-
-def _fit(size: tuple[int, int], max_side: int) -> tuple[int, int]:
-    """Return the size whose longest side is at most `max_side`."""
-    width, height = size
-    longest = max(size)
-    if longest <= max_side:
-        return size
-    scale = max_side / longest
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _shrink(array: "Pixels", max_side: int | None, image: "ImageFile") -> "Pixels":
     if max_side is None:
         return array
     height, width = array.shape[:2]
-    target = _fit((width, height), max_side)
+    target = fit((width, height), max_side)
     found = image.metadata
     if image.format == "jpeg" and max(found.width, found.height) > max_side:
-        target = _fit((found.width, found.height), max_side)  # decoded sizes are rounded up
+        target = fit((found.width, found.height), max_side)  # decoded sizes are rounded up
     if target == (width, height):
         return array
     import cv2
 
     return np.asarray(cv2.resize(array, target, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def upright(array: "NDArray[Any]", orientation: int) -> "NDArray[Any]":
-    """Apply EXIF orientation (EXIF 2.32 §4.6.4, tag 0x0112)."""
-    if orientation >= 5:
-        array = array.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    return np.ascontiguousarray(array)
 
 
 def stored(image: "ImageFile") -> "NDArray[Any]":

@@ -108,9 +108,11 @@ def test_exif_of_real_files_is_what_pillow_reads(test_data: Path) -> None:
     assert compared > 25
 
 
-def test_items_of_real_heic_and_avif(test_data: Path) -> None:
+def test_items_of_real_heic_and_avif(test_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pi_heif
 
+    for option in ("THUMBNAILS", "DEPTH_IMAGES", "AUX_IMAGES"):
+        monkeypatch.setattr(pi_heif.options, option, True)
     compared = 0
     for path in sorted(test_data.rglob("*")):
         if path.suffix not in (".heic", ".heif", ".avif"):

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from counterproof.decode import upright
+from counterproof.convert import upright
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile
 from counterproof.settings import Limits
@@ -198,6 +198,22 @@ def test_floating_point_keeps_its_range(values: list[float], expected: list[int]
     image = ImageFile.open(encode(Image.fromarray(np.array([values], np.float32)), "TIFF"))
     assert image.info.bit_depth == 32
     assert image.pixels()[0, :, 0].tolist() == expected
+
+
+def test_colours_of_thirty_two_bits() -> None:
+    import cv2
+
+    for dtype, top in ((np.float32, 1.0), (np.float64, 4.0), (np.int32, 2.0**30)):
+        values: NDArray[Any] = (scene()[:, :, ::-1] / 255 * top).astype(dtype)  # BGR
+        image = ImageFile.open(cv2.imencode(".tiff", values)[1].tobytes())
+        assert image.info.bit_depth == values.dtype.itemsize * 8
+        assert (image.info.width, image.info.height) == (60, 40)
+        assert near(image.pixels(), scene(), 1)
+        assert image.pixels(30).shape == (20, 30, 3)
+        with pytest.raises(ImageError):
+            ImageFile.open(image.data[:200]).pixels()
+    grey = cv2.imencode(".tiff", np.linspace(0, 1, 256)[None, :])[1].tobytes()
+    assert np.array_equal(ImageFile.open(grey).pixels()[0, :, 0], np.arange(256))
 
 
 def test_thirty_two_bit_integers_keep_their_range() -> None:
