@@ -42,6 +42,12 @@ def _traces(settings: Settings) -> Analyzer:
     return TracesAnalyzer(settings)
 
 
+def _watermark(settings: Settings) -> Analyzer:
+    from counterproof.provenance.watermark_scan import WatermarkAnalyzer
+
+    return WatermarkAnalyzer(settings)
+
+
 ANALYZERS: dict[str, AnalyzerFactory] = {
     "c2pa": _c2pa,
     "labels": _labels,

@@ -50,6 +50,7 @@ __all__ = [
     "Reading",
     "bind",
     "embed",
+    "examine",
     "new_payload",
     "read",
 ]
@@ -60,18 +61,24 @@ WORKING_EDGE = 768
 SMALL_READ = 1024
 """Long edge in pixels above which no picture is read in the small profile."""
 
+LEAST_EDGE = 24
+"""Short edge in pixels under which a picture is not read."""
+
 READING_EDGE = 1280
 """Long edge in pixels to which a picture is reduced before it is read."""
 
-UPRIGHT, WORTH_A_TRY, LIKELY = 3.0, 5.5, 9.5
+UPRIGHT, WORTH_A_TRY, LIKELY = 3.0, 6.8, 9.5
 """Scores of the pilots from which a message is decoded, where they should be and where they
 were searched for, and from which a mark is called likely.
 
 Source: `benchmarks/watermark.py absent`, the distribution over unmarked pictures.
 """
 
-LESS_DB, MORE_DB = 1.0, 2.5
-"""By how much a picture may be marked weaker or stronger than usual for the sake of its margin."""
+LESS_DB = 1.0
+"""By how much a picture is marked weaker than usual if its margin allows."""
+
+SECOND_LOOKS = 2
+"""How many of the best places are read once more with the learned demodulator."""
 
 PILOT_POWER = 0.3
 """Power of the pilots, in parts of the chips'."""
@@ -193,7 +200,7 @@ def embed(
             f"{old.payload.id:x}); pass again=True to put another over it"
         )
     gains = watermark_mask.channel_gains(pixels)
-    drawn = _draw(work, found, payload, secret, watermark_mask.STRENGTHS[strength], gains)
+    drawn = _draw(work, found, payload, secret, watermark_mask.STRENGTHS[profile, strength], gains)
     marked = watermark_mask.add(pixels, drawn, gains)
     seen = _look(watermark_plane.shrink(watermark_plane.luma(marked), WORKING_EDGE), chosen)
     reading = _decode_upright(seen, [secret], chosen)
@@ -213,8 +220,8 @@ def read(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> Reading | Non
     """Look for a mark, public or under one of the keys, in whatever became of the picture.
 
     First as if it were whole and upright, then wherever the pilots lead. No picture gives a
-    payload by chance more often than 1e-11 in the full profile (at most 12 tries at a 48-bit
-    tag for each of up to 100 keys) and 1e-6 in the small one.
+    payload by chance more often than 1e-11 in the full profile (at most 11 tries at a 48-bit
+    tag for each of up to 100 keys) and 1.2e-7 a key in the small one (2 tries at 24 bits).
 
     Args:
         pixels: `uint8` RGB, shape `(H, W, 3)`.
@@ -224,29 +231,48 @@ def read(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> Reading | Non
         The mark; a `Reading` without payload if the pilots are there beyond doubt but no
         message is; None if there is none, or none under these keys.
     """
-    secrets_ = [PUBLIC_KEY, *(_secret(key) for key in keys)]
+    return examine(pixels, keys)[1]
+
+
+def examine(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> tuple[float, Reading | None]:
+    """Read as `read` does, and say besides how much the best place looked like one.
+
+    Returns:
+        The highest score of pilots anywhere, in standard deviations; and what `read` returns.
+    """
+    if min(pixels.shape[:2]) < LEAST_EDGE:
+        return 0.0, None
+    tried = [PUBLIC_KEY, *(_secret(key) for key in keys)]
     gray = watermark_plane.shrink(watermark_plane.luma(pixels), READING_EDGE)
     upright = _look(watermark_plane.shrink(gray, WORKING_EDGE), FULL)
-    if (found := _decode_upright(upright, secrets_, FULL)) is not None:
-        return _resized(found, upright.shape, pixels.shape)
-    best: Candidate | None = None
-    tries = 1
+    if (found := _decode_upright(upright, tried, FULL)) is not None:
+        return found.score, _resized(found, upright.shape, pixels.shape)
+    tries, best, promising = 1, 0.0, list[Candidate]()
+    if abs(upright.score) > UPRIGHT + 1:
+        geometry = watermark_plane.upright((gray.shape[0], gray.shape[1]), FULL)
+        promising.append(Candidate(abs(upright.score), geometry, upright.score < 0))
     for places in watermark_sync.candidates(gray):
         for place in places:
-            if best is None or place.score > best.score:
-                best = place
-            field = _field(gray, place.geometry) if place.score > WORTH_A_TRY else None
-            if field is None:
+            best = max(best, place.score)
+            if place.score < WORTH_A_TRY or (field := _field(gray, place.geometry)) is None:
                 continue
             tries += 1
-            if (found := _decode(field, secrets_, FULL, place, tries)) is not None:
-                return _resized(found, gray.shape, pixels.shape)
-    if (found := _read_small(gray, secrets_)) is not None:
-        return _resized(found, gray.shape, pixels.shape)
-    if best is not None and best.score > LIKELY:
-        nothing = Reading(None, None, best.geometry, best.inverted, best.score, tries)
-        return _resized(nothing, gray.shape, pixels.shape)
-    return None
+            if (found := _decode(field, tried, FULL, place, tries)) is not None:
+                return best, _resized(found, gray.shape, pixels.shape)
+            promising.append(place)
+    promising.sort(key=lambda place: -place.score)
+    for place in promising[:SECOND_LOOKS]:
+        tries += 1
+        learned = _field(gray, place.geometry, learned=True)
+        if learned and (found := _decode(learned, tried, FULL, place, tries)) is not None:
+            return max(best, place.score), _resized(found, gray.shape, pixels.shape)
+    if (found := _read_small(gray, tried)) is not None:
+        return best, _resized(found, gray.shape, pixels.shape)
+    if best > LIKELY:
+        place = max(promising, key=lambda place: place.score)
+        nothing = Reading(None, None, place.geometry, place.inverted, place.score, tries)
+        return best, _resized(nothing, gray.shape, pixels.shape)
+    return best, None
 
 
 class _Look(NamedTuple):
@@ -300,21 +326,27 @@ def _draw(
         soft = watermark_plane.soft_bits(seen.field, chips, profile.code_bits)
         gain = float(np.mean(soft * word - before))
         weight = np.clip(1 - 0.9 * (before - before.mean()) / max(gain, 1e-6), -1, 3)
-    margin = _margin(_look(_spoiled(_added(work, drawn)), profile), payload, key)
-    change = 10 ** (float(np.clip(strength.target_db - margin, -LESS_DB, MORE_DB)) / 20)
+    copy = _look(_spoiled(_added(work, drawn), profile), profile)
+    margin = _margin(copy, payload, key)
+    change = 10 ** (float(np.clip(strength.target_db - margin, -LESS_DB, strength.more_db)) / 20)
     most = 255 / 10 ** (strength.least_db / 20) / spread
     return np.asarray(drawn * min(change, max(1.0, most / usual)), np.float32)
 
 
 def _added(work: Gray, drawn: Floats) -> Gray:
-    return np.clip(work + drawn, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(work + drawn, 0, 255), np.uint8)
 
 
-def _spoiled(gray: Gray) -> Gray:
-    """Return the copy that a mark is made to survive: half the size, JPEG of quality 50."""
-    size = max(16, gray.shape[1] // 2), max(16, gray.shape[0] // 2)
-    small = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 50])
+def _spoiled(gray: Gray, profile: Profile) -> Gray:
+    """Return the copy that a mark is made to survive.
+
+    Half the size and JPEG of quality 50; in the small profile, the same size and quality 75.
+    """
+    quality = 75
+    if profile is FULL:
+        size, quality = (gray.shape[1] // 2, gray.shape[0] // 2), 50
+        gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+    _, data = cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
@@ -341,8 +373,12 @@ def _decode_upright(look: _Look, keys: Sequence[bytes], profile: Profile) -> Rea
     if profile is FULL and abs(look.score) < UPRIGHT:
         return None
     geometry = watermark_plane.upright(look.shape, profile)
-    place = Candidate(abs(look.score), geometry, look.score < 0)
-    return _decode(look.field, keys, profile, place, 1)
+    # only pilots tell a negative; the small profile has none, so both are tried
+    for tries, inverted in enumerate([look.score < 0, *([True] if profile is SMALL else [])], 1):
+        place = Candidate(abs(look.score), geometry, inverted)
+        if (found := _decode(look.field, keys, profile, place, tries)) is not None:
+            return found
+    return None
 
 
 def _read_small(gray: Gray, keys: Sequence[bytes]) -> Reading | None:
@@ -369,12 +405,19 @@ def _decode(
     return None
 
 
-def _field(gray: Gray, geometry: Geometry, profile: Profile = FULL) -> Field | None:
+def _field(
+    gray: Gray, geometry: Geometry, profile: Profile = FULL, *, learned: bool = False
+) -> Field | None:
     """Return what the chips at this place say; nothing where the picture does not reach."""
     found = watermark_plane.sample(gray, geometry, profile)
     if found is None:
         return None
-    values = watermark_plane.whiten(found.values)
+    if learned:
+        from counterproof.provenance.watermark_demod import demodulate
+
+        values = demodulate(found.values)
+    else:
+        values = watermark_plane.whiten(found.values)
     values *= watermark_plane.inside(gray.shape, geometry, found, profile.chips)
     return Field(values, found.top, found.left)
 

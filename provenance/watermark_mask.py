@@ -25,7 +25,8 @@ class Strength:
     Attributes:
         usual_db: PSNR of a textured picture, before its margin is known.
         least_db: PSNR below which no picture falls.
-        target_db: margin over what reading needs, of a copy of half the size and JPEG 50.
+        target_db: margin over what reading needs, of a spoiled copy.
+        more_db: by how much a picture may be marked stronger than usual to have this margin.
         smooth: amplitude on smooth areas, in grey levels rms.
         textured: how much more at a local standard deviation of 9 grey levels.
     """
@@ -33,14 +34,18 @@ class Strength:
     usual_db: float
     least_db: float
     target_db: float
+    more_db: float
     smooth: float
     textured: float
 
 
 STRENGTHS = {
-    "standard": Strength(42.2, 40.5, 1.5, smooth=0.55, textured=2.2),
-    "subtle": Strength(44.4, 43.0, 0.0, smooth=0.5, textured=1.7),
+    ("full", "standard"): Strength(42.2, 40.5, 1.5, 2.5, smooth=0.55, textured=2.2),
+    ("full", "subtle"): Strength(44.4, 43.0, 0.0, 2.0, smooth=0.5, textured=1.7),
+    ("small", "standard"): Strength(40.5, 36.0, 3.5, 8.0, smooth=0.8, textured=2.6),
+    ("small", "subtle"): Strength(42.0, 38.0, 1.0, 6.0, smooth=0.7, textured=2.2),
 }
+"""By profile and strength. A small picture has few pixels to carry a mark and is seen small."""
 
 
 def mask(gray: Floats, strength: Strength) -> Floats:

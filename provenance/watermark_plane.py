@@ -161,9 +161,9 @@ def sample(gray: Gray, geometry: Geometry, profile: Profile) -> Field | None:
     return Field(np.asarray(values, np.float32), top, left)
 
 
-def inside(shape: tuple[int, int], geometry: Geometry, field: Field, chips: int) -> Floats:
+def inside(shape: tuple[int, ...], geometry: Geometry, field: Field, chips: int) -> Floats:
     """Return 1 for the chips of the field that lie in the picture, else 0."""
-    height, width = shape
+    height, width = shape[:2]
     x = np.arange(field.values.shape[1]) + field.left + 0.5 - chips / 2
     y = (np.arange(field.values.shape[0]) + field.top + 0.5 - chips / 2)[:, None]
     m, t = geometry.matrix, geometry.offset
@@ -186,7 +186,7 @@ def whiten(values: Floats) -> Floats:
     spectrum = scipy.fft.rfft2(even, s=padded)
     density = spectrum.real**2 + spectrum.imag**2
     smooth = cv2.blur(density, (9, 9), borderType=cv2.BORDER_REFLECT)
-    spectrum /= smooth / smooth.mean() + np.float32(0.4)
+    spectrum /= smooth / (smooth.mean() + np.float32(1e-9)) + np.float32(0.4)
     return np.asarray(scipy.fft.irfft2(spectrum, s=padded)[:rows, :columns], np.float32)
 
 
@@ -212,7 +212,7 @@ def pilot_score(field: Field, chips: int) -> float:
     size = np.abs(sums) + 1e-9
     sums = sums / np.maximum(size, 1e-9) * np.minimum(size, 2.5 * size.mean())
     aligned = (sums * np.exp(-1j * PILOT_PHASES)).real.sum()
-    return float(aligned / np.sqrt((np.abs(sums) ** 2).sum() / 2))
+    return float(aligned / np.sqrt((np.abs(sums) ** 2).sum() / 2 + 1e-12))
 
 
 def draw_chips(plane: Floats, shape: tuple[int, int]) -> Floats:

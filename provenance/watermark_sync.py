@@ -78,11 +78,13 @@ _Fit = tuple[float, NDArray[np.float64], NDArray[np.float64], bool]
 
 def _search(work: Gray, most: int) -> list[_Fit]:
     even = _even_out(work)
+    if not even.any():
+        return []  # a picture of one colour
     lines, even = _lines(even)
     maps = [
         np.eye(2) * max(work.shape),
         *_stretched(lines, max(work.shape)),
-        *_turned(cv2.blur(lines, (3, 3))),
+        *_turned(np.asarray(cv2.blur(lines, (3, 3)), np.float32)),
     ]
     starts = sorted((_start(even, matrix) for matrix in maps), key=lambda start: -start.score)
     fits = [_fit(start) for start in starts[:most]]
@@ -119,7 +121,7 @@ def _lines(even: Floats) -> tuple[Floats, Floats]:
     spectrum = scipy.fft.rfft2(tapered, s=(period, period))
     power = spectrum.real**2 + spectrum.imag**2
     around = cv2.blur(power, (25, 25), borderType=cv2.BORDER_REFLECT_101)
-    spectrum /= around + np.float32(0.02 * around.mean())
+    spectrum /= around + np.float32(0.02 * around.mean() + 1e-9)
     white = scipy.fft.irfft2(spectrum, s=(period, period))[:height, :width]
     power = np.roll(power, period // 2, 0)
     # the left half of a real picture's spectrum repeats the right one: a margin of it is enough
@@ -157,9 +159,9 @@ def _hypotheses() -> tuple[Floats, Floats, Floats]:
         maps.append(np.stack([zero, across, flip * down, zero], -1))
     matrices = np.concatenate(maps).reshape(-1, 2, 2)
     frequency = PILOTS @ np.linalg.inv(matrices)
-    frequency = np.where(frequency[..., :1] < 0, -frequency, frequency).astype(np.float32)
-    x, y = (np.ascontiguousarray(frequency[..., axis].T) for axis in (0, 1))
-    return matrices.astype(np.float32), x, y
+    frequency = np.where(frequency[..., :1] < 0, -frequency, frequency)
+    x, y = (np.ascontiguousarray(frequency[..., axis].T, np.float32) for axis in (0, 1))
+    return np.asarray(matrices, np.float32), x, y
 
 
 @lru_cache(maxsize=8)
@@ -273,7 +275,7 @@ def _start(even: Floats, matrix: NDArray[np.float64]) -> _Start:
         phasors = phasors * np.exp(-1j * PILOT_PHASES)[:, None].astype(np.complex64)
         shift, peak = _shift(phasors.sum(1))
         score = abs(peak) / math.sqrt(float((np.abs(phasors) ** 2).sum()) / 2 + 1e-12)
-        inverse = np.linalg.inv(half * matrix)
+        inverse = np.asarray(np.linalg.inv(half * matrix), np.float64)
         place = np.stack([x, y], 1) @ inverse.T
         signed = -phasors if peak < 0 else phasors
         starts.append(_Start(score, inverse, place, shift, signed, peak < 0))
@@ -300,7 +302,7 @@ def _fit(start: _Start) -> _Fit:
         angle = np.angle(flat * np.exp(2j * np.pi * (slope @ solution)))
         weight = strength * (np.abs(angle) < 1.8)
         weighted = slope * weight[:, None]
-        normal = slope.T @ weighted + stiff * (weight.mean() + 1e-12)
+        normal = slope.T @ weighted + stiff * weight.mean() + 1e-9 * np.eye(6)
         change = np.linalg.solve(normal, weighted.T @ (angle / (-2 * np.pi)))
         solution = solution + change
         if np.abs(change).max() < 1e-6:
@@ -308,7 +310,7 @@ def _fit(start: _Start) -> _Fit:
     aligned = flat * np.exp(2j * np.pi * (slope @ solution))
     score = float(aligned.real.sum() / math.sqrt(float((strength**2).sum()) / 2 + 1e-12))
     bend = np.array([solution[1:3], solution[4:6]])
-    fitted = np.linalg.inv(inverse - bend @ inverse)
+    fitted = np.asarray(np.linalg.inv(inverse - bend @ inverse), np.float64)
     return score, fitted, fitted @ solution[[0, 3]], inverted
 
 
