@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, JpegImagePlugin
 
-from counterproof.decode import upright
+from counterproof.convert import upright
 from counterproof.errors import ImageError, UserError
 from counterproof.images import ImageFile
 
