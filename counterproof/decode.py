@@ -249,6 +249,8 @@ def describe(image: "ImageFile") -> FileInfo:
     if turned:
         width, height = height, width
     planes = list(found.planes)
+    if any(b"GDepth:" in block.data for block in image.blocks("xmp", "xmp_extended")):
+        planes.append("depth")
     if image.exif_directories and image.exif_directories.thumbnail():
         planes.append("thumbnail")
     return FileInfo(

@@ -269,6 +269,84 @@ def png(*chunks: bytes) -> bytes:
     return data[:33] + b"".join(chunks) + data[33:]
 
 
+def test_depth_in_xmp_is_a_plane() -> None:
+    body = b"http://ns.adobe.com/xap/1.0/\0<x GDepth:Mime='image/jpeg'/>"
+    data = encode("JPEG")
+    assert ImageFile.open(data[:2] + segment(0xE1, body) + data[2:]).info.planes == ("depth",)
+
+
+def box(name: bytes, *parts: bytes, full: int | None = None) -> bytes:
+    body = (b"" if full is None else struct.pack(">I", full)) + b"".join(parts)
+    return struct.pack(">I4s", len(body) + 8, name) + body
+
+
+def item(number: int, kind: bytes, hidden: bool = False, detail: bytes = b"\0") -> bytes:
+    flags = 2 << 24 | int(hidden)
+    return box(b"infe", struct.pack(">HH4s", number, 0, kind), detail, full=flags)
+
+
+def link(kind: bytes, source: int, *targets: int) -> bytes:
+    return box(kind, struct.pack(f">HH{len(targets)}H", source, len(targets), *targets))
+
+
+def heic() -> bytes:
+    """A primary picture, its thumbnail, alpha, depth and gain map, a second one, EXIF and XMP."""
+    properties = [
+        box(b"ispe", struct.pack(">II", 400, 300), full=0),
+        box(b"pixi", b"\3\x0a\x0a\x0a", full=0),
+        box(b"irot", b"\3"),
+        box(b"auxC", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", full=0),
+        box(b"auxC", b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth\0", full=0),
+        box(b"auxC", b"urn:com:apple:photo:2020:aux:hdrgainmap\0", full=0),
+    ]
+    links = {1: (1, 2, 3), 3: (4,), 4: (5,), 5: (6,)}
+    named = b"".join(
+        struct.pack(f">HB{len(wanted)}B", number, len(wanted), *wanted)
+        for number, wanted in links.items()
+    )
+    exif = struct.pack(">I", 6) + tags().tobytes()
+    stored = exif + XMP
+    places = (7, 0, len(exif)), (8, len(exif), len(XMP))
+    inside = b"".join(
+        struct.pack(">HHHHII", number, 1, 0, 1, at, size) for number, at, size in places
+    )
+    items = [item(number, b"hvc1", number in (3, 4, 5)) for number in range(1, 7)]
+    items += [item(7, b"Exif", True), item(8, b"mime", True, b"\0application/rdf+xml\0")]
+    meta = box(
+        b"meta",
+        box(b"pitm", struct.pack(">H", 1), full=0),
+        box(b"iinf", struct.pack(">H", len(items)), *items, full=0),
+        box(b"iref", link(b"thmb", 2, 1), *(link(b"auxl", n, 1) for n in (3, 4, 5)), full=0),
+        box(
+            b"iprp",
+            box(b"ipco", *properties),
+            box(b"ipma", struct.pack(">I", len(links)), named, full=0),
+        ),
+        box(b"iloc", b"\x44\0", struct.pack(">H", 2), inside, full=1 << 24),
+        box(b"idat", stored),
+        full=0,
+    )
+    return box(b"ftyp", b"heic", bytes(4), b"mif1heic") + meta
+
+
+def test_items_of_a_heic() -> None:
+    data = heic()
+    found = walk(data)
+    assert (found.format, found.damage) == ("heic", "")
+    assert (found.width, found.height, found.bit_depth, found.orientation) == (400, 300, 10, 6)
+    assert found.alpha
+    assert found.planes == ("thumbnail", "depth", "gain_map")
+    assert found.frames == 2
+    block = only(found, "exif")
+    assert exif_directories(block.data).text("ifd0", 0x010F) == "Maker"
+    assert only(found, "xmp").data == XMP
+    assert data[only(found, "xmp").offset :].startswith(XMP)
+    image = ImageFile.open(data)
+    assert (image.info.width, image.info.height) == (300, 400)  # upright
+    for length in range(40, len(data)):
+        assert walk(data[:length]).format == "heic"
+
+
 def test_png_text() -> None:
     found = walk(
         png(
