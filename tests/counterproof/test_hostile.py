@@ -240,15 +240,15 @@ def test_every_cut_and_many_changed_bytes(tmp_path: Path) -> None:
     chance = random.Random(11)
     for kind, options in SAMPLES.items():
         data = encode(kind, (8, 8), **options)
-        for length in range(4, len(data), max(1, len(data) // 120)):
+        for length in range(4, len(data), max(1, len(data) // 80)):
             (tmp_path / f"{kind}-cut-{length}").write_bytes(data[:length])
-        for number in range(120):
+        for number in range(60):
             changed = bytearray(data)
             for _ in range(chance.randint(1, 6)):
                 changed[chance.randrange(len(data))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
             (tmp_path / f"{kind}-changed-{number}").write_bytes(changed)
     results = open_all(sorted(tmp_path.iterdir()))
-    assert len(results) > 1_500
+    assert len(results) > 800
 
 
 @pytest.mark.slow
