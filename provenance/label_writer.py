@@ -157,6 +157,7 @@ class _Edits:
         self.cuts: list[tuple[int, int, bytes]] = []
         self.replaced: dict[Name, str] = {}
         self._stack: list[Name] = []
+        self._empty: list[tuple[int, int] | None] = []
         self._prefixes: dict[str, list[str]] = {}
         self._open: tuple[int, Name] | None = None  # a property that is being cut out
         self._text: list[str] = []
@@ -197,6 +198,11 @@ class _Edits:
         namespace, _, local = name.rpartition(" ")
         self._stack.append((namespace, local))
         where = self._parser.CurrentByteIndex
+        tag = _START_TAG.match(self.body, where)
+        if tag is None:
+            raise ProvenanceError("its XMP has a tag that cannot be followed")
+        # the parser gives the place behind an empty element as that of its end
+        self._empty.append(tag.span() if tag[0].endswith(b"/>") else None)
         if self._in_rdf(2) and self._stack[-1] == (RDF, "Description"):
             if self._about is None:
                 self._about = attributes.get(f"{RDF} about", attributes.get("about", ""))
@@ -213,8 +219,7 @@ class _Edits:
 
     def _cut_attributes(self, where: int, attributes: dict[str, str]) -> None:
         tag = _START_TAG.match(self.body, where)
-        if tag is None:
-            return
+        assert tag is not None, "checked by _start"
         for found in _ATTRIBUTE.finditer(self.body, tag.start(), tag.end()):
             prefix, _, local = found[1].decode("utf-8", "replace").rpartition(":")
             uri = (self._prefixes.get(prefix) or [""])[-1]
@@ -224,23 +229,21 @@ class _Edits:
 
     def _end(self, _name: str) -> None:
         where = self._parser.CurrentByteIndex
+        empty = self._empty.pop()
         if self._open and self._stack[-1] == self._open[1] and self._in_rdf(3):
-            tag = _START_TAG.match(self.body, where)
-            stop = tag.end() if tag else self.body.index(b">", where) + 1
+            stop = empty[1] if empty else self.body.index(b">", where) + 1
             self.cuts.append((self._open[0], stop, b""))
             self.replaced[self._open[1]] = "".join(self._text).strip()
             self._open = None
         elif self._stack[-1] == (RDF, "RDF") and not self._done:
             self._done = True
             added = _description(self._about or "", self.values)
-            if self.body[where : where + 2] == b"</":
+            if empty is None:
                 self.cuts.append((where, where, added))
-            else:  # an empty element: open it
-                tag = _START_TAG.match(self.body, where)
-                stop = tag.end() if tag else where
-                opening = self.body[where:stop].rstrip(b">").rstrip().rstrip(b"/")
+            else:
+                opening = self.body[empty[0] : empty[1] - 2]
                 name = re.split(rb"[\s/>]", opening[1:], maxsplit=1)[0]
-                self.cuts.append((where, stop, opening + b">" + added + b"</" + name + b">"))
+                self.cuts.append((*empty, opening + b">" + added + b"</" + name + b">"))
         self._stack.pop()
 
 

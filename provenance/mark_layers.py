@@ -1,7 +1,9 @@
 """One picture on its way through the layers of `mark`, in the order in which they must go."""
 
+import contextlib
 import datetime as dt
 import os
+import struct
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +24,8 @@ from counterproof.provenance.sign import (
 from counterproof.settings import Settings
 
 __all__ = ["Layers", "check_signable"]
+
+_BOXED = ("avif", "heic", "heif")
 
 
 def check_signable(image: ImageFile) -> None:
@@ -256,7 +260,8 @@ class Layers:
             assertions.append(training_of(self.options.training, self.options.constraint))
         said = {name: layer.to_json() for name, layer in self.layers.items()}
         assertions.append({"label": MARKING, "data": {"intent": self.intent.value, "layers": said}})
-        return sign(
+        self._settle()
+        signed = sign(
             self.image.data,
             self.image.metadata.mime,
             self.identity,
@@ -267,6 +272,46 @@ class Layers:
             tsa=self.options.tsa,
             sidecar=self.options.sidecar,
         )
+        self._check_whole(signed.data)
+        return signed
+
+    def _settle(self) -> None:
+        """Lay out an AVIF or HEIC so that the C2PA library can follow it."""
+        if self.image.format not in _BOXED or self.options.sidecar:
+            return
+        from counterproof.provenance.xmp_bmff import Unfit, settle
+
+        try:
+            data = settle(self.image.data)
+        except (Unfit, ValueError, struct.error):
+            return  # `_check_whole` says whether it went well all the same
+        if data is not self.image.data:
+            self.image = self._reopened(data)
+
+    def _check_whole(self, data: bytes) -> None:
+        """Check that a container whose places move with a signature still holds all it held.
+
+        Raises:
+            ProvenanceError: if it does not.
+        """
+        if self.image.format not in (*_BOXED, "tiff") or self.options.sidecar:
+            return
+        from counterproof.provenance.xmp_bmff import Unfit, item_bytes
+
+        same = True
+        try:
+            after = self._reopened(data)
+            if self.image.format in _BOXED:
+                with contextlib.suppress(Unfit):
+                    same = item_bytes(data) == item_bytes(self.image.data)
+            same = same and (after.pixels(256) == self.image.pixels(256)).all()
+        except (ImageError, ValueError, struct.error):
+            same = False
+        if not same:
+            raise ProvenanceError(
+                f"{self.original.name}: signing would damage it, since the C2PA library does not "
+                "handle how it is laid out; sign it beside the picture (--sidecar)"
+            )
 
     def _steps(self) -> tuple[list[dict[str, Any]], list[Ingredient]]:
         """Return the actions of the manifest, and what they refer to."""

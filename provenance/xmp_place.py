@@ -1,6 +1,7 @@
 """Put an XMP packet into the file of a picture without touching its pixels.
 
-Sources: XMP part 3 (JPEG §1.1.3, PNG §1.1.5, GIF §1.1.2, TIFF §1.1.7); RFC 9649 (WebP).
+Sources: XMP part 3 (JPEG §1.1.3, PNG §1.1.5, GIF §1.1.2, TIFF §1.1.7); RFC 9649 (WebP);
+`xmp_bmff` for AVIF and HEIC.
 """
 
 import struct
@@ -9,6 +10,7 @@ from collections.abc import Callable
 
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile
+from counterproof.provenance.xmp_bmff import Unfit, insert_packet
 
 __all__ = ["Unplaceable", "packet_of", "place"]
 
@@ -46,7 +48,7 @@ def place(image: ImageFile, packet: bytes) -> bytes:
         raise Unplaceable("container")
     try:
         return writer(image, packet)
-    except (struct.error, IndexError, ValueError) as err:
+    except (struct.error, IndexError, ValueError, OverflowError) as err:
         raise ImageError("damaged", f"{image.name}: its structure cannot be followed") from err
 
 
@@ -165,10 +167,25 @@ def _tiff(image: ImageFile, packet: bytes) -> bytes:
     return out[:first_at] + head + out[first_at + len(head) :]
 
 
+def _bmff(image: ImageFile, packet: bytes) -> bytes:
+    before = len(image.blocks("xmp"))
+    try:
+        data = insert_packet(image.data, packet)
+    except Unfit as err:
+        raise Unplaceable("container") from err
+    after = ImageFile.open(data, name=image.name, limits=image.limits)
+    if len(after.blocks("xmp")) != max(before, 1) or after.blocks("xmp")[0].data != packet:
+        raise Unplaceable("container")  # such as a packet in a box of its own
+    return data
+
+
 _WRITERS: dict[str, Callable[[ImageFile, bytes], bytes]] = {
     "jpeg": _jpeg,
     "png": _png,
     "webp": _webp,
     "gif": _gif,
     "tiff": _tiff,
+    "avif": _bmff,
+    "heic": _bmff,
+    "heif": _bmff,
 }
