@@ -287,7 +287,7 @@ class CredentialsAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("c2pa",)
     stage: ClassVar[Stage] = Stage.QUICK
     timeout_s: ClassVar[float] = 20.0
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -26,6 +26,7 @@ class TracesAnalyzer(Analyzer):
     prefixes = ("trace",)
     stage = Stage.QUICK
     timeout_s = 10.0
+    version = "2"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield one finding per family of generators.
