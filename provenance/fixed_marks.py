@@ -40,7 +40,7 @@ __all__ = ["MARKS", "FixedMarksAnalyzer", "Mark", "Match", "block_bits", "match"
 _BLOCK = 8
 _STEP = 36
 _MIN_PIXELS = 256 * 256  # the library embeds in nothing smaller
-_BAND_ROWS = 1024
+_BAND_PIXELS = 4_000_000  # at a time, so that a large picture takes little besides itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +160,9 @@ def block_bits(pixels: "Pixels", order: str = "bgr") -> "Bits":
     height, width = pixels.shape[0] // _BLOCK * _BLOCK, pixels.shape[1] // _BLOCK * _BLOCK
     code = cv2.COLOR_RGB2YUV if order == "bgr" else cv2.COLOR_BGR2YUV
     bands = []
-    for top in range(0, height if width else 0, _BAND_ROWS):
-        band = np.ascontiguousarray(pixels[top : min(height, top + _BAND_ROWS), :width])
+    rows = max(1, _BAND_PIXELS // (_BLOCK * max(1, width))) * _BLOCK
+    for top in range(0, height if width else 0, rows):
+        band = np.ascontiguousarray(pixels[top : min(height, top + rows), :width])
         u = np.asarray(cv2.cvtColor(band, code))[:, :, 1].astype(np.int32)
         # low-pass of the Haar wavelet, twice its value: [row, column] of squares of 2 × 2
         low = u[0::2, 0::2] + u[0::2, 1::2] + u[1::2, 0::2] + u[1::2, 1::2]

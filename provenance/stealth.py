@@ -53,7 +53,7 @@ _PNG_CHANNELS = {2: 3, 4: 2, 6: 4}  # colour type → bytes per pixel at 8 bits
 _GZIP = 31  # window bits that ask zlib for a gzip header
 
 _NOVELAI_KEY = base64.b64decode("Y2JcQAOhLwzwSDUJPNgL04nS0Tbqm7cSRc4xk0vRMic=")
-_MAX_SIGNED_PIXELS = 64_000_000
+_MAX_SIGNED_PIXELS = 16_000_000  # NovelAI's largest picture has 3 million
 _MAX_QUOTE = 100
 _NOVELAI = tuple(family for family in SERVICES if family.code == "trace.novelai")
 _FAMILIES: tuple[Family, ...] = (*TOOLS, *_NOVELAI)

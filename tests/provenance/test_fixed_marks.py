@@ -16,6 +16,7 @@ from PIL import Image
 from counterproof.analysis import Stage
 from counterproof.findings import Basis, Claim, Finding
 from counterproof.images import ImageFile
+from counterproof.provenance import fixed_marks
 from counterproof.provenance.analyzers import ANALYZERS
 from counterproof.provenance.fixed_marks import MARKS, Mark, block_bits, match
 from counterproof.settings import Settings
@@ -138,9 +139,11 @@ def test_odd_sizes_are_no_crash(size: tuple[int, int]) -> None:
     assert look(saved(pixels)) == []
 
 
-def test_bands_join_without_a_seam() -> None:
-    pixels = scene(2100, 64)
-    whole = np.concatenate([block_bits(pixels[top : top + 8]) for top in range(0, 2096, 8)])
+@pytest.mark.parametrize("at_a_time", [1, 64 * 100])
+def test_bands_join_without_a_seam(monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
+    pixels = scene(500, 64)
+    whole = block_bits(pixels)
+    monkeypatch.setattr(fixed_marks, "_BAND_PIXELS", at_a_time)
     assert np.array_equal(block_bits(pixels), whole)
 
 
