@@ -397,7 +397,8 @@ def _decode(
 ) -> Reading | None:
     for index, key in enumerate(keys):
         soft = watermark_plane.soft_bits(field, layout(key, profile), profile.code_bits)
-        bits = viterbi(-soft if place.inverted else soft, profile.message_bits)
+        soft = -soft if place.inverted else soft
+        bits = viterbi(soft, profile.message_bits, wrap=36 if profile is FULL else 20)
         if (data := open_message(bits, key, profile)) is not None:
             payload = Payload.from_bytes(data)
             which = index - 1 if index else None

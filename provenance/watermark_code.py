@@ -147,7 +147,7 @@ _PROFILES = {profile.name: profile for profile in (FULL, SMALL)}
 # -- keys -------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def derive(key: bytes, profile: Profile, purpose: str) -> bytes:
     """Return 32 bytes of HKDF-SHA256: one key for one purpose of one profile (RFC 5869)."""
     salt, info = profile.algorithm.encode(), purpose.encode()
@@ -164,15 +164,15 @@ class Layout:
     """Which code bit each chip of the plane carries, and with which sign.
 
     Attributes:
-        bit: shape `(chips, chips)`, `int32`.
-        sign: shape `(chips, chips)`, `float32`, +1 or -1.
+        bit: shape `(chips, chips)`.
+        sign: shape `(chips, chips)`, +1 or -1.
     """
 
-    bit: NDArray[np.int32]
-    sign: NDArray[np.float32]
+    bit: NDArray[np.uint16]
+    sign: NDArray[np.int8]
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
 def layout(key: bytes, profile: Profile) -> Layout:
     """Lay the code bits out: every cell carries every bit about equally often.
 
@@ -188,8 +188,8 @@ def layout(key: bytes, profile: Profile) -> Layout:
     per_row = n // cell
     grid = bit.reshape(per_row, per_row, cell, cell).transpose(0, 2, 1, 3).reshape(n, n)
     raw = np.frombuffer(_stream(key, profile, "signs", n * n // 8), np.uint8)
-    sign = 1 - 2 * np.unpackbits(raw).astype(np.float32).reshape(n, n)
-    return Layout(np.ascontiguousarray(grid, np.int32), sign)
+    sign = 1 - 2 * np.unpackbits(raw).astype(np.int8).reshape(n, n)
+    return Layout(np.ascontiguousarray(grid, np.uint16), sign)
 
 
 # -- message ----------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def _trellis() -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     return word, patterns.astype(np.float32)
 
 
-def viterbi(soft: NDArray[np.float32], message_bits: int, wrap: int = 48) -> NDArray[np.uint8]:
+def viterbi(soft: NDArray[np.float32], message_bits: int, wrap: int = 36) -> NDArray[np.uint8]:
     """Find the most likely message of a tail-biting code word.
 
     Runs once around the message from all states alike and `wrap` steps further on either side,

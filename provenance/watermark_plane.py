@@ -110,7 +110,7 @@ def shrink(gray: Gray, long_edge: int) -> Gray:
     if factor >= 1:
         return gray
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    while factor < 0.25:  # halving is cheap, and an odd last row is nothing at this size
+    while factor < 0.5:  # halving is cheap, and an odd last row is nothing at this size
         gray = gray[: height // 2 * 2, : width // 2 * 2]
         height, width, factor = height // 2, width // 2, factor * 2
         gray = np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
@@ -167,6 +167,10 @@ def inside(shape: tuple[int, ...], geometry: Geometry, field: Field, chips: int)
     x = np.arange(field.values.shape[1]) + field.left + 0.5 - chips / 2
     y = (np.arange(field.values.shape[0]) + field.top + 0.5 - chips / 2)[:, None]
     m, t = geometry.matrix, geometry.offset
+    if m[0, 1] == m[1, 0] == 0:
+        wide, tall = m[0, 0] * x + t[0], m[1, 1] * y + t[1]
+        within = ((tall > -0.5) & (tall < height - 0.5)) * ((wide > -0.5) & (wide < width - 0.5))
+        return np.asarray(within, np.float32)
     across, down = m[0, 0] * x + m[0, 1] * y + t[0], m[1, 0] * x + m[1, 1] * y + t[1]
     within = (across > -0.5) & (across < width - 0.5) & (down > -0.5) & (down < height - 0.5)
     return np.asarray(within, np.float32)
@@ -203,16 +207,26 @@ def pilot_score(field: Field, chips: int) -> float:
 
     Negative for a picture that was inverted.
     """
-    rows, columns = field.values.shape
-    x = (np.arange(columns) + field.left + 0.5 - chips / 2) / chips
-    y = (np.arange(rows) + field.top + 0.5 - chips / 2) / chips
-    across = np.exp(-2j * np.pi * np.outer(x, PILOTS[:, 0])).astype(np.complex64)
-    down = np.exp(-2j * np.pi * np.outer(y, PILOTS[:, 1])).astype(np.complex64)
-    sums = np.einsum("yk,yk->k", down, field.values @ across)
+    across, down = _waves(field.values.shape, field.top, field.left, chips)
+    # one real product for real and imaginary parts
+    sums = ((field.values @ across.view(np.float32)).view(np.complex64) * down).sum(0)
     size = np.abs(sums) + 1e-9
     sums = sums / np.maximum(size, 1e-9) * np.minimum(size, 2.5 * size.mean())
     aligned = (sums * np.exp(-1j * PILOT_PHASES)).real.sum()
     return float(aligned / np.sqrt((np.abs(sums) ** 2).sum() / 2 + 1e-12))
+
+
+@lru_cache(maxsize=32)
+def _waves(
+    shape: tuple[int, ...], top: int, left: int, chips: int
+) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
+    """Return the pilots' conjugate waves over a field's columns and rows, `(n, 32)` each."""
+    found = []
+    for n, first, axis in ((shape[1], left, 0), (shape[0], top, 1)):
+        place = (np.arange(n) + first + 0.5 - chips / 2) / chips
+        wave = np.exp(-2j * np.pi * np.outer(place, PILOTS[:, axis]))
+        found.append(np.asarray(wave, np.complex64))
+    return found[0], found[1]
 
 
 def draw_chips(plane: Floats, shape: tuple[int, int]) -> Floats:
