@@ -19,6 +19,7 @@ __all__ = ["main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "scan": ("counterproof.app.scan:scan", "Look at pictures, folders or lists of them."),
     "show": ("counterproof.app.show:show", "Show one picture in depth."),
+    "compare": ("counterproof.app.compare:compare", "Say what changed between two pictures."),
     "explain": (
         "counterproof.app.explain:explain",
         "Say what a code or status means, and does not.",

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from counterproof.findings import Record
     from counterproof.settings import Settings
 
-__all__ = ["lay_out", "show"]
+__all__ = ["MAX_WIDTH", "heading", "lay_out", "look_at", "show", "two_columns"]
 
-_MAX_WIDTH = 96
+MAX_WIDTH = 96
 _COLUMN = 30
 
 
@@ -74,7 +74,7 @@ def show(
 
     settings = load_settings({"language": lang, "online": online, "as_of": as_of})
     words = catalogue(settings.language)
-    record = _look(image, profile, settings)
+    (record,) = look_at(image, profile=profile, settings=settings)
     for name in outputs:
         _write(name, record, image, settings, words)
     if fmt == "json":
@@ -82,7 +82,7 @@ def show(
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
         sys.stdout.buffer.flush()
     elif not outputs or sys.stdout.isatty():
-        width = min(shutil.get_terminal_size((88, 24)).columns, _MAX_WIDTH)
+        width = min(shutil.get_terminal_size((88, 24)).columns, MAX_WIDTH)
         said = page(record, words, coverage_of(record.run, settings))
         # None: click strips the bold where stdout is no terminal
         click.echo(lay_out(said, words, width), color=False if "NO_COLOR" in os.environ else None)
@@ -93,15 +93,20 @@ def show(
         sys.exit(3)
 
 
-def _look(image: str, profile: str, settings: "Settings") -> "Record":
-    """Scan one picture; a worker takes the blow if it is hostile."""
+def look_at(*images: str, profile: str, settings: "Settings") -> "list[Record]":
+    """Scan a few pictures; a worker takes the blow if one is hostile."""
     from counterproof.audit.scan import scan
 
-    if not os.path.lexists(image):
-        raise UserError(f"{image}: no such file")
-    if os.path.isdir(image):
-        raise UserError(f"{image}: expected a picture, got a folder; use `counterproof scan`")
-    return next(iter(scan(image, settings=settings, profile=profile, jobs=1)))
+    for image in images:
+        if not os.path.lexists(image):
+            raise UserError(f"{image}: no such file")
+        if os.path.isdir(image):
+            raise UserError(f"{image}: expected a picture, got a folder; use `counterproof scan`")
+    found = list(scan(*images, settings=settings, profile=profile, jobs=1))
+    if len(found) == len(images):
+        return found
+    one = {image: next(iter(scan(image, settings=settings, profile=profile))) for image in images}
+    return [one[image] for image in images]  # a path that was given twice is scanned once
 
 
 def _write(name: str, record: "Record", image: str, settings: "Settings", words: Catalogue) -> None:
@@ -134,32 +139,33 @@ def lay_out(page: "Page", words: Catalogue, width: int) -> str:
         Lines with bold headings (ANSI); click strips that where it is not wanted.
     """
     blocks = [click.style(page.name, bold=True)]
-    blocks.append(_lines(((line.label, line.value) for line in page.facts), width))
+    blocks.append(two_columns(((line.label, line.value) for line in page.facts), width))
     status = [click.style(page.short.upper(), bold=True), wrap(page.says, width, "  "), ""]
     status.append(_sides(page.means, page.does_not_mean, "", words, width))
     blocks.append("\n".join(status))
-    blocks.append(_heading("page.why", words))
+    blocks.append(heading("page.why", words))
     blocks += [_reason(reason, words, width) for reason in page.reasons]
     if not page.reasons:
         blocks.append(wrap(words.ui("page.nothing"), width, "  "))
     if page.more_reasons:
         blocks.append("  " + words.ui("report.more", n=page.more_reasons))
-    answers = _lines(((answer.asks, answer.says) for answer in page.answers), width)
-    blocks.append(f"{_heading('page.answers', words)}\n{answers}")
+    answers = two_columns(((answer.asks, answer.says) for answer in page.answers), width)
+    blocks.append(f"{heading('page.answers', words)}\n{answers}")
     if page.history:
-        blocks.append(f"{_heading('page.history', words)}\n{_history(page, width)}")
+        blocks.append(f"{heading('page.history', words)}\n{_history(page, width)}")
     gaps = "\n".join(
         wrap(f"{line.label} {line.value}".rstrip(), width, "  ") for line in page.unchecked
     )
     gaps = gaps or wrap(words.ui("page.all_ran"), width, "  ")
-    blocks.append(f"{_heading('page.unchecked', words)}\n{gaps}")
+    blocks.append(f"{heading('page.unchecked', words)}\n{gaps}")
     further = [wrap(text, width, "  ") for text in page.further]
     further += [f"  {command}" for command in page.commands]
-    blocks.append("\n".join([_heading("heading.next", words), *further]))
+    blocks.append("\n".join([heading("heading.next", words), *further]))
     return "\n\n".join(blocks)
 
 
-def _heading(key: str, words: Catalogue) -> str:
+def heading(key: str, words: Catalogue) -> str:
+    """Return a heading, bold."""
     return click.style(words.ui(key).upper(), bold=True)
 
 
@@ -174,7 +180,9 @@ def _reason(reason: "Reason", words: Catalogue, width: int) -> str:
     if reason.rate:
         lines.append(wrap(reason.rate, width, "  "))
     if reason.quotes:
-        lines.append(_lines(((line.label, line.value) for line in reason.quotes), width, "    "))
+        lines.append(
+            two_columns(((line.label, line.value) for line in reason.quotes), width, "    ")
+        )
     if reason.means:
         lines.append(_sides(reason.means, reason.does_not_mean, reason.innocent, words, width))
     return "\n".join(lines)
@@ -186,7 +194,7 @@ def _sides(means: str, does_not_mean: str, innocent: str, words: Catalogue, widt
         (words.ui("heading.does_not_mean"), does_not_mean),
         (words.ui("heading.innocent"), innocent),
     ]
-    return _lines(((label, text) for label, text in rows if text), width, "    ")
+    return two_columns(((label, text) for label, text in rows if text), width, "    ")
 
 
 def _history(page: "Page", width: int) -> str:
@@ -202,11 +210,21 @@ def _history(page: "Page", width: int) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _lines(rows: Iterable[tuple[str, str]], width: int, indent: str = "  ") -> str:
-    """Lay out labels and texts in two columns, or one below the other where it is narrow."""
+def two_columns(
+    rows: Iterable[tuple[str, str]], width: int, indent: str = "  ", column: int = 0
+) -> str:
+    """Lay out labels and texts in two columns, or one below the other where it is narrow.
+
+    Args:
+        rows: label and text of each.
+        width: of everything.
+        indent: before each line.
+        column: least width of the labels' column.
+    """
     lines = []
     rows = list(rows)
-    column = min(_COLUMN, width // 3, max((cell_width(label) for label, _ in rows), default=0) + 2)
+    widest = max((cell_width(label) for label, _ in rows), default=0) + 2
+    column = min(_COLUMN, width // 3, max(widest, column))
     for label, text in rows:
         room = width - column - len(indent)
         longest = max(map(cell_width, text.split()), default=0)
