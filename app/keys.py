@@ -1,4 +1,4 @@
-"""`counterproof keys init|show|doctor`: signing identities, and what is wrong with one."""
+"""`counterproof keys init|doctor`: signing identities, and what is wrong with one."""
 
 import datetime as dt
 import json

@@ -261,6 +261,7 @@ class Layers:
         said = {name: layer.to_json() for name, layer in self.layers.items()}
         assertions.append({"label": MARKING, "data": {"intent": self.intent.value, "layers": said}})
         self._settle()
+        self._clear()
         signed = sign(
             self.image.data,
             self.image.metadata.mime,
@@ -287,6 +288,21 @@ class Layers:
             return  # `_check_whole` says whether it went well all the same
         if data is not self.image.data:
             self.image = self._reopened(data)
+
+    def _clear(self) -> None:
+        """Take the old credential, by now an ingredient, out of a WebP that gets a sidecar.
+
+        The C2PA library does so for every other format; readers prefer what is inside.
+        """
+        found = self.image.blocks("c2pa")
+        if not found or not self.options.sidecar or self.image.format != "webp":
+            return
+        data = self.image.data
+        for block in reversed(found):
+            stop = block.offset + block.length + (block.length & 1)
+            data = data[: block.offset] + data[stop:]
+        size = struct.unpack_from("<I", data, 4)[0] - (len(self.image.data) - len(data))
+        self.image = self._reopened(data[:4] + struct.pack("<I", size) + data[8:])
 
     def _check_whole(self, data: bytes) -> None:
         """Check that a signed file still shows its picture and holds all it held.

@@ -321,6 +321,16 @@ def test_a_sidecar_becomes_the_parent(settings: Settings, tmp_path: Path) -> Non
     assert reading[0].details["answers"]["history"] == "complete"
 
 
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_a_sidecar_replaces_what_was_inside(fmt: str, settings: Settings) -> None:
+    first = mark(coded(fmt), "generated", settings=settings)
+    second = mark(first.data, "model-edited", settings=settings, sidecar=True)
+    after = ImageFile.open(second.data)
+    assert not after.blocks("c2pa")
+    assert after.metadata.damage == ""
+    assert_marked(second, "model-edited", settings=settings)
+
+
 def test_a_parent_and_components_can_be_named(settings: Settings) -> None:
     made = mark(
         coded("JPEG", scene(seed=2)),
