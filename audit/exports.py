@@ -204,6 +204,8 @@ class JsonlWriter(Writer):
     def put(self, record: Record) -> None:
         """Write one line and hand it on: a reader of the pipe wants it now."""
         self.stream.write(_json(record.to_json()) + b"\n")
+        if self._target == "-":
+            self.stream.flush()
 
 
 class JsonWriter(Writer):
