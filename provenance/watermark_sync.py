@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -325,14 +325,26 @@ def _fit(start: _Start) -> _Fit:
 
 def _shift(sums: NDArray[np.complex64]) -> tuple[NDArray[np.float64], float]:
     """Return the shift, in long edges, at which all pilots agree best, and how well."""
-    n = 288
+    n = 384
     grid = np.zeros((n, n // 2 + 1), np.complex64)
     grid[PILOTS[:, 0].astype(int) % n, PILOTS[:, 1].astype(int)] = sums
-    agreement = scipy.fft.irfft2(grid, s=(n, n)) * (n * n / 2)
-    best = int(np.abs(agreement).argmax())
-    column, row = divmod(best, n)
-    shift = np.array([column, row]) / n
-    return shift - np.round(shift), float(agreement.flat[best])
+    agreement = scipy.fft.irfft2(grid, s=(n, n))
+    best = divmod(int(np.abs(agreement).argmax()), n)
+    # between the points of this grid the finest pilots turn by a third of their period
+    waves_x, waves_y, steps = _fine_waves(n)
+    turned = sums * np.exp(2j * np.pi / n * (PILOTS @ np.array(best)))
+    finer = (waves_y * turned @ waves_x).real
+    row, column = divmod(int(np.abs(finer).argmax()), len(steps))
+    shift = (np.array(best) + np.array([steps[column], steps[row]])) / n
+    return shift - np.round(shift), float(finer[row, column])
+
+
+@cache
+def _fine_waves(n: int) -> tuple[NDArray[np.complex128], NDArray[np.complex128], Any]:
+    """Return the pilots' turns in x `(32, 7)` and y `(7, 32)` within a step of 1/n; the steps."""
+    steps = np.linspace(-0.6, 0.6, 7)
+    x, y = (np.exp(2j * np.pi / n * np.outer(steps, PILOTS[:, axis])) for axis in (0, 1))
+    return x.T, y, steps
 
 
 def _blocks(
