@@ -97,12 +97,23 @@ def _credential(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:
     yield _types(details.get("digital_source_types"), words)
     uncovered = [*_list(_map(details.get("coverage")).get("blocks"))]
     yield Line(_label("uncovered", words), _places(uncovered, words))
+    yield _facts(_map(_map(details.get("coverage")).get("facts")), words)
     identities = list(_map(details.get("identities")))
     yield Line(_label("identities", words), _value(identities, words))
     yield Line(_label("training", words), _value(_map(details.get("training_mining")), words))
     yield Line(_label("url", words), _text(details.get("url")))
     yield Line(_label("library_error", words), _text(details.get("library_error")))
     yield Line(_label("malformed", words), _value(_list(details.get("malformed")), words))
+
+
+def _facts(facts: Mapping[str, Any], words: Catalogue) -> Line:
+    """Say of capture time, place and camera whether the signature covers them."""
+    said = [
+        words.ui(f"covered.{state}", what=words.ui(f"covered.what.{name}"))
+        for name in ("captured_at", "gps", "camera")
+        if (state := _map(facts.get(name)).get("state")) in ("signed", "not_covered")
+    ]
+    return Line(_label("facts", words), "; ".join(said))
 
 
 def _titles(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from counterproof.provenance.covered_fields import block_coverage, covered_facts
+
 if TYPE_CHECKING:
     from counterproof.images import ImageFile
 
@@ -23,8 +25,9 @@ def coverage_of(image: "ImageFile", assertions: Mapping[str, Any]) -> dict[str, 
     Returns:
         `bindings`, their kinds; `excluded`, `[start, length]` in bytes that no hash covers;
         `beyond`, the part of those outside the credential itself; `blocks`, kinds of metadata
-        that lie in it; `paths`, boxes left out by name; `picture_excluded`, whether bytes
-        outside the credential and the metadata are left out.
+        that lie in it; `metadata`, every block with what is covered of it; `facts`, whether
+        capture time, place and camera are signed; `paths`, boxes left out by name;
+        `picture_excluded`, whether bytes outside the credential and the metadata are left out.
     """
     bindings, excluded, paths = [], [], []
     for label, data in assertions.items():
@@ -41,11 +44,8 @@ def coverage_of(image: "ImageFile", assertions: Mapping[str, Any]) -> dict[str, 
         for box in data.get("boxes") or ():
             if isinstance(box, Mapping) and box.get("excluded"):
                 paths.extend(str(name)[:80] for name in box.get("names") or ())
-    beyond = [
-        (start, length)
-        for start, length in _outside(excluded, _ranges(image, "c2pa"))
-        if length > _OVERHEAD_BYTES
-    ]
+    outside = _outside(excluded, _ranges(image, "c2pa"))
+    beyond = [item for item in outside if item[1] > _OVERHEAD_BYTES]
     left = _outside(beyond, _ranges(image))
     extra = [path for path in paths if path not in _CREDENTIAL_PATHS]
     return {
@@ -64,6 +64,8 @@ def coverage_of(image: "ImageFile", assertions: Mapping[str, Any]) -> dict[str, 
                 )
             }
         ),
+        "metadata": block_coverage(image, outside, extra)[:_MAX_RANGES],
+        "facts": covered_facts(image, assertions, outside, extra),
         "paths": extra[:_MAX_RANGES],
         "picture_excluded": any(length > _OVERHEAD_BYTES for _, length in left)
         or any(path.startswith("/mdat") for path in extra),

@@ -56,7 +56,7 @@ def describe(credential: "Credential", as_of: dt.date) -> dict[str, Any]:
         "stapled_ocsp": signature.stapled_ocsp if signature else False,
         "local_identity": standing.local if standing else False,
         "coverage": dict(credential.coverage),
-        "capture_uncovered": bool(credential.coverage.get("picture_excluded")),
+        "capture_uncovered": _uncovered(credential.coverage),
         "actions": [item.to_json() for item in active.actions[:_MAX_ITEMS]],
         "actions_count": len(active.actions),
         "digital_source_types": [
@@ -93,6 +93,13 @@ def _signer(credential: "Credential") -> dict[str, Any] | None:
     if credential.answers.trust.value == "unlisted" and "name" in signer:
         signer = {"claims_to_be": signer.pop("name"), **signer, "list": None}
     return signer
+
+
+def _uncovered(coverage: Mapping[str, Any]) -> bool:
+    """Tell whether a capture rests on bytes that are not signed: its picture, time or place."""
+    facts = coverage.get("facts") or {}
+    lost = any(item.get("state") == "not_covered" for item in facts.values())
+    return bool(coverage.get("picture_excluded")) or lost
 
 
 def _revocation(credential: "Credential") -> str:
