@@ -129,6 +129,7 @@ class ClaimSignature:
             we cannot tell, since the algorithm is none that we know.
         timestamp: of the signature; None without one that could be read.
         stapled_ocsp: whether revocation answers are stapled to it.
+        ocsp: those answers, DER.
     """
 
     algorithm: str
@@ -136,6 +137,7 @@ class ClaimSignature:
     holds: bool | None
     timestamp: Timestamp | None = None
     stapled_ocsp: bool = False
+    ocsp: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,8 @@ def read_signature(signature: bytes, claim: bytes) -> ClaimSignature:
         chain,
         holds,
         _timestamp(unprotected, protected, value, claim),
-        bool(isinstance(r := unprotected.get("rVals"), Mapping) and r.get("ocspVals")),
+        bool(stapled := _stapled(unprotected)),
+        stapled,
     )
 
 
@@ -256,6 +259,14 @@ def _cose(data: bytes) -> tuple[bytes, dict[Any, Any], dict[Any, Any], bytes]:
     if not typed or not isinstance(signature, bytes) or not isinstance(protected, bytes):
         raise ProvenanceError("the claim's signature is not COSE")
     return protected, dict(headers), dict(unprotected), signature
+
+
+def _stapled(unprotected: dict[Any, Any]) -> tuple[bytes, ...]:
+    """Return the OCSP answers in the header `rVals`. Source: C2PA 2.4 §15.9, ETSI TS 119 152."""
+    values = unprotected.get("rVals")
+    found = values.get("ocspVals") if isinstance(values, Mapping) else None
+    items = found if isinstance(found, list | tuple) else ()
+    return tuple(item for item in items[:_MAX_CHAIN] if isinstance(item, bytes))
 
 
 def _chain(*headers: dict[Any, Any]) -> tuple[Certificate, ...]:

@@ -8,7 +8,7 @@ rests on.
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -27,6 +27,7 @@ from counterproof.findings import (
 )
 from counterproof.images import ImageFile
 from counterproof.provenance import codes, jumbf
+from counterproof.provenance.certificates import Certificate
 from counterproof.provenance.coverage import coverage_of
 from counterproof.provenance.details import describe
 from counterproof.provenance.history import Step, history_of, is_edit, walk_chain
@@ -34,6 +35,12 @@ from counterproof.provenance.manifest_store import (
     Reading,
     carries_credential,
     read_store,
+)
+from counterproof.provenance.revocation import (
+    Revocation,
+    issuer_of,
+    judge_answers,
+    query_url,
 )
 from counterproof.provenance.soft_bindings import unread
 from counterproof.provenance.standing import Standing, judge
@@ -44,6 +51,7 @@ __all__ = ["Credential", "CredentialsAnalyzer", "read_credential"]
 
 BLOB_NAME = "c2pa.json"
 _MAX_BLOB_BYTES = 2**20
+_MAX_ANSWER_BYTES = 64 * 1024
 _ADMISSIONS = (Claim.SYNTHETIC, Claim.MODEL_EDITED)
 _ORIGINS = {
     Claim.SYNTHETIC: Origin.SYNTHETIC,
@@ -69,6 +77,7 @@ class Credential:
         failures: codes of the active manifest that failed, sorted.
         malformed: those of them that name rules of the standard, not bytes.
         coverage: what its hash leaves out.
+        revocation: what is known of the revocation of its signer's certificate.
         holds_from: first day on which all this is so; None if it always was.
         holds_until: first day on which it may no longer be so; None if it always will.
     """
@@ -83,6 +92,7 @@ class Credential:
     failures: tuple[str, ...] = ()
     malformed: tuple[str, ...] = ()
     coverage: Mapping[str, Any] = field(default_factory=dict)
+    revocation: Revocation = field(default_factory=Revocation)
     holds_from: dt.date | None = None
     holds_until: dt.date | None = None
 
@@ -93,6 +103,7 @@ def read_credential(
     as_of: dt.date,
     *,
     remote: bytes | None = None,
+    ocsp: bytes | None = None,
 ) -> Credential | None:
     """Read and judge the credential of a picture.
 
@@ -103,6 +114,7 @@ def read_credential(
         trust: the lists, from `load_trust`.
         as_of: the day that "today" means.
         remote: a manifest store that was fetched for the picture.
+        ocsp: an answer on the signer's certificate that was fetched from its issuer.
 
     Returns:
         The credential, or None if the picture has none.
@@ -118,10 +130,16 @@ def read_credential(
     if reading.status in ("unparsed", "unfetched"):
         step = Step(reading.active, "active")
         return Credential(reading.status, Answers(), Claim.NONE, Claim.NONE, {}, step, reading)
-    return _judge(image, reading, trust, as_of)
+    return _judge(image, reading, trust, as_of, ocsp)
 
 
-def _judge(image: ImageFile, reading: Reading, trust: TrustStore, as_of: dt.date) -> Credential:
+def _judge(
+    image: ImageFile,
+    reading: Reading,
+    trust: TrustStore,
+    as_of: dt.date,
+    ocsp: bytes | None,
+) -> Credential:
     failures, successes = _active_codes(reading)
     integrity = _integrity(reading, failures, successes)
     spans: list[Standing] = []
@@ -136,7 +154,8 @@ def _judge(image: ImageFile, reading: Reading, trust: TrustStore, as_of: dt.date
 
     names = {code for code, _ in failures}
     own = standing_of(reading.active, None)
-    standing_trust, standing_time = _trust_and_time(own, names, reading)
+    revocation = _revocation(own, trust, as_of, ocsp)
+    standing_trust, standing_time = _trust_and_time(own, names, reading, revocation)
     answers = Answers(integrity, standing_trust, standing_time)
     step, cut = walk_chain(reading, standing_of, answers.verified)
     stated = _strongest(item.claim for part in step.steps() for item in part.source_types)
@@ -161,6 +180,7 @@ def _judge(image: ImageFile, reading: Reading, trust: TrustStore, as_of: dt.date
         reading=reading,
         failures=tuple(sorted(names)),
         malformed=tuple(sorted(name for name in names if codes.is_rule(name))),
+        revocation=revocation,
         coverage=coverage_of(image, assertions if isinstance(assertions, Mapping) else {}),
         holds_from=max(froms, default=None),
         holds_until=min(untils, default=None),
@@ -218,8 +238,38 @@ def _proven_change(reading: Reading) -> bool:
     return bool(signature and signature.holds and 0 < len(mismatched) < len(declared))
 
 
+def _revocation(
+    standing: Standing | None, trust: TrustStore, as_of: dt.date, ocsp: bytes | None
+) -> Revocation:
+    """Judge the answers stapled to the signature, and one that was fetched."""
+    if standing is None or standing.signature.holds is False:
+        return Revocation()
+    signature, proven = standing.signature, standing.proven_by is not None
+    issuer = _issuer(standing, trust)
+    leaf = signature.chain[0]
+    found = judge_answers(signature.ocsp, leaf, issuer, standing.moment, proven=proven)
+    if ocsp is None or found.status in ("revoked", "good"):
+        return found
+    today = dt.datetime.combine(as_of, dt.time(12), dt.UTC)
+    fetched = judge_answers([ocsp], leaf, issuer, today, proven=False, source="online")
+    if fetched.status == "revoked" and proven:  # was it before or after it signed?
+        moment = standing.moment
+        fetched = judge_answers([ocsp], leaf, issuer, moment, proven=True, source="online")
+    return fetched if fetched.status != "not_checked" else found
+
+
+def _issuer(standing: Standing, trust: TrustStore) -> Certificate | None:
+    chain = standing.signature.chain
+    listed = [
+        root
+        for item in trust.of_kind("signer")
+        for root in item.anchors.roots.get(chain[0].issuer_der, ())
+    ]
+    return issuer_of(chain[0], [*chain[1:], *listed])
+
+
 def _trust_and_time(
-    standing: Standing | None, failures: set[str], reading: Reading
+    standing: Standing | None, failures: set[str], reading: Reading, revocation: Revocation
 ) -> tuple[Trust, Time]:
     """Answer who vouches for the signer, and whether the certificate was in force.
 
@@ -230,7 +280,7 @@ def _trust_and_time(
         return Trust.UNLISTED, Time.NONE
     if standing.signature.holds is False:
         return Trust.UNLISTED, Time.NONE  # whoever signed, it was not this certificate's owner
-    if "signingCredential.ocsp.revoked" in failures or "signingCredential.revoked" in failures:
+    if revocation.status == "revoked":
         return Trust.REVOKED, standing.time
     refused = "signingCredential.invalid" in failures or reading.ambiguous
     return Trust.UNLISTED if refused else standing.trust, standing.time
@@ -311,22 +361,52 @@ class CredentialsAnalyzer(Analyzer):
             return
         as_of = self.settings.as_of
         credential = read_credential(image, self.trust, as_of)
-        fetch_error = ""
+        fetch_error, remote = "", None
         if credential and credential.state == "unfetched" and self.settings.online:
-            credential, fetch_error = self._fetch(image, credential)
+            credential, fetch_error, remote = self._fetch(image, credential)
+        if credential and self.settings.online:
+            credential = self._ask_issuer(image, credential, remote)
         if credential is not None:
             yield from _findings(image, credential, self.settings, fetch_error)
 
-    def _fetch(self, image: ImageFile, credential: Credential) -> tuple[Credential, str]:
+    def _fetch(
+        self, image: ImageFile, credential: Credential
+    ) -> tuple[Credential, str, bytes | None]:
         from counterproof.errors import ProvenanceError
         from counterproof.provenance.remote import fetch
 
         try:
             store = fetch(credential.reading.url)
         except ProvenanceError as err:
-            return credential, str(err)
+            return credential, str(err), None
         found = read_credential(image, self.trust, self.settings.as_of, remote=store)
-        return found or credential, ""
+        return found or credential, "", store
+
+    def _ask_issuer(
+        self, image: ImageFile, credential: Credential, remote: bytes | None
+    ) -> Credential:
+        """Ask whether a listed signer's certificate was revoked, if nothing stapled says so."""
+        from counterproof.errors import ProvenanceError
+        from counterproof.provenance.remote import fetch
+
+        standing = credential.active.standing
+        known = credential.revocation.status in ("good", "revoked")
+        if known or standing is None or standing.listed is None:
+            return credential
+        issuer = _issuer(standing, self.trust)
+        url = query_url(standing.signature.chain[0], issuer) if issuer else ""
+        if not url:
+            return credential
+        try:
+            answer = fetch(url, max_bytes=_MAX_ANSWER_BYTES)
+        except ProvenanceError:
+            return credential  # not checked, as without the network
+        as_of = self.settings.as_of
+        found = read_credential(image, self.trust, as_of, remote=remote, ocsp=answer) or credential
+        # what an issuer says of today may not hold tomorrow
+        tomorrow = as_of + dt.timedelta(days=1)
+        until = min(found.holds_until or tomorrow, tomorrow)
+        return replace(found, holds_from=max(found.holds_from or as_of, as_of), holds_until=until)
 
 
 def _findings(

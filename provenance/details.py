@@ -52,7 +52,10 @@ def describe(credential: "Credential", as_of: dt.date) -> dict[str, Any]:
             "holds": signature.holds if signature else None,
         },
         "timestamp": standing.timestamp_json() if standing else None,
-        "revocation": _revocation(credential),
+        "revocation": credential.revocation.status,
+        "revocation_answer": credential.revocation.to_json()
+        if credential.revocation.source
+        else None,
         "stapled_ocsp": signature.stapled_ocsp if signature else False,
         "local_identity": standing.local if standing else False,
         "coverage": dict(credential.coverage),
@@ -100,18 +103,6 @@ def _uncovered(coverage: Mapping[str, Any]) -> bool:
     facts = coverage.get("facts") or {}
     lost = any(item.get("state") == "not_covered" for item in facts.values())
     return bool(coverage.get("picture_excluded")) or lost
-
-
-def _revocation(credential: "Credential") -> str:
-    """Return the library's word on a stapled answer; without one nobody was asked."""
-    if credential.answers.trust.value == "revoked":
-        return "revoked"
-    passed = credential.reading.results.get("activeManifest") or {}
-    good = any(
-        item.get("code") == "signingCredential.ocsp.notRevoked"
-        for item in passed.get("success") or ()
-    )
-    return "good" if good else "not_checked"
 
 
 def _codes(results: Mapping[str, Any]) -> dict[str, Any]:

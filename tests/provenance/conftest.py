@@ -92,7 +92,7 @@ class Authority:
         last: dt.datetime | None = None,
     ) -> None:
         keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
-        self.root_key, _, self.key = keys
+        self.root_key, self.middle_key, self.key = keys
         root = _name(f"{tag} Root", tag)
         middle = _name(f"{tag} Intermediate", tag)
         self.root = certificate(root, keys[0], root, keys[0], ca=True)
