@@ -78,6 +78,20 @@ def _credential(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:
             "quote.list", name=_text(listed.get("name")), date=_text(listed.get("date"))
         )
         yield Line(_label("list", words), when if listed else "")
+        if product := _map(details.get("product")):
+            key = (
+                "quote.product"
+                if len(_list(product.get("levels"))) == 1
+                else "quote.product.several"
+            )
+            text = words.ui(
+                key,
+                name=_text(product.get("name")),
+                level=_value(product.get("levels"), words),
+                since=_text(product.get("conformant")),
+                date=_text(product.get("list_date")),
+            )
+            yield Line(_label("product", words), text)
     elif name := _text(signer.get("claims_to_be")):
         yield Line(_label("claims_to_be", words), name)
     yield Line(_label("issuer", words), _text(signer.get("issuer")))

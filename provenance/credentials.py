@@ -36,6 +36,7 @@ from counterproof.provenance.manifest_store import (
     carries_credential,
     read_store,
 )
+from counterproof.provenance.products import list_date
 from counterproof.provenance.revocation import (
     Revocation,
     issuer_of,
@@ -349,7 +350,7 @@ class CredentialsAnalyzer(Analyzer):
 
     def digest(self) -> str:
         """Return what the results depend on: the lists and whether the network is asked."""
-        return f"{self.trust.digest()}:{self.settings.online}"
+        return f"{self.trust.digest()}:{list_date()}:{self.settings.online}"
 
     def lists(self) -> dict[str, str]:
         """Return name → date of each trust list."""

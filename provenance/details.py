@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from counterproof.provenance.history import Ingredient, Step
 from counterproof.provenance.jumbf import references
 from counterproof.provenance.manifest_store import library_version
+from counterproof.provenance.products import product_of
 from counterproof.provenance.soft_bindings import describe_bindings
+from counterproof.provenance.standing import Standing
 
 if TYPE_CHECKING:
     from counterproof.provenance.credentials import Credential
@@ -52,6 +54,7 @@ def describe(credential: "Credential", as_of: dt.date) -> dict[str, Any]:
             "holds": signature.holds if signature else None,
         },
         "timestamp": standing.timestamp_json() if standing else None,
+        "product": _product(standing),
         "revocation": credential.revocation.status,
         "revocation_answer": credential.revocation.to_json()
         if credential.revocation.source
@@ -103,6 +106,11 @@ def _uncovered(coverage: Mapping[str, Any]) -> bool:
     facts = coverage.get("facts") or {}
     lost = any(item.get("state") == "not_covered" for item in facts.values())
     return bool(coverage.get("picture_excluded")) or lost
+
+
+def _product(standing: Standing | None) -> dict[str, Any] | None:
+    found = product_of(standing) if standing else None
+    return found.to_json() if found else None
 
 
 def _codes(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from counterproof.errors import ProvenanceError
 from counterproof.provenance import remote
@@ -31,7 +31,7 @@ class Issuer:
         self.root = self.issue(self.key, self.name, ca=True)
         self.leaf_key = ec.generate_private_key(ec.SECP256R1())
         address = x509.AccessDescription(
-            x509.AuthorityInformationAccessOID.OCSP,
+            AuthorityInformationAccessOID.OCSP,
             x509.UniformResourceIdentifier("http://ocsp.example.org/a"),
         )
         self.leaf = self.issue(
