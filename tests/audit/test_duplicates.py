@@ -208,6 +208,7 @@ def encode(picture: Image.Image, **options: Any) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_recall_and_false_alarms_on_photographs(test_data: Path) -> None:
     """Distinct photographs are kept apart, light changes are found."""
     facts: dict[str, dict[str, Any]] = {}

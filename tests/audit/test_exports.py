@@ -236,6 +236,7 @@ def test_an_unknown_suffix_is_refused() -> None:
         exports.format_of("o.pdf")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fmt", ["jsonl", "json", "csv", "sarif"])
 def test_memory_is_flat(fmt: str) -> None:
     class Sink(io.RawIOBase):
