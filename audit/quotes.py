@@ -111,6 +111,7 @@ def _credential(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:
     yield _types(details.get("digital_source_types"), words)
     uncovered = [*_list(_map(details.get("coverage")).get("blocks"))]
     yield Line(_label("uncovered", words), _places(uncovered, words))
+    yield _ranges(_list(_map(details.get("coverage")).get("beyond")), words)
     yield _facts(_map(_map(details.get("coverage")).get("facts")), words)
     identities = list(_map(details.get("identities")))
     yield Line(_label("identities", words), _value(identities, words))
@@ -118,6 +119,17 @@ def _credential(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:
     yield Line(_label("url", words), _text(details.get("url")))
     yield Line(_label("library_error", words), _text(details.get("library_error")))
     yield Line(_label("malformed", words), _value(_list(details.get("malformed")), words))
+
+
+def _ranges(ranges: list[Any], words: Catalogue) -> Line:
+    """Name the bytes outside the credential that no hash covers."""
+    said = [
+        f"{item[0]:,}–{item[0] + item[1] - 1:,}"
+        for item in ranges[:6]
+        if isinstance(item, list) and len(item) == 2 and item[1]
+    ]
+    more = " …" if len(ranges) > 6 else ""
+    return Line(_label("ranges", words), words.ui("list.separator").join(said).strip() + more)
 
 
 def _facts(facts: Mapping[str, Any], words: Catalogue) -> Line:
