@@ -298,8 +298,8 @@ def _draw(
 
     Informed embedding: what the picture itself says at each code bit is measured with the
     reader's own eyes, and bits that it speaks for are drawn weaker, those it speaks against
-    stronger. So the picture's noise is largely paid for before any copy is made. Then a spoiled
-    copy is read, and the whole mark drawn as strong as that one needs: pictures are marked to
+    stronger. So the picture's noise is largely paid for before any copy is made. Then spoiled
+    copies are read, and the whole mark drawn as strong as they need: pictures are marked to
     the same margin rather than to the same PSNR.
     """
     profile = _profile(payload.profile)
@@ -326,8 +326,8 @@ def _draw(
         soft = watermark_plane.soft_bits(seen.field, chips, profile.code_bits)
         gain = float(np.mean(soft * word - before))
         weight = np.clip(1 - 0.9 * (before - before.mean()) / max(gain, 1e-6), -1, 3)
-    copy = _look(_spoiled(_added(work, drawn), profile), profile)
-    margin = _margin(copy, payload, key)
+    copies = _spoiled(_added(work, drawn), profile)
+    margin = min(_margin(_look(copy, profile), payload, key) for copy in copies)
     change = 10 ** (float(np.clip(strength.target_db - margin, -LESS_DB, strength.more_db)) / 20)
     most = 255 / 10 ** (strength.least_db / 20) / spread
     return np.asarray(drawn * min(change, max(1.0, most / usual)), np.float32)
@@ -337,17 +337,19 @@ def _added(work: Gray, drawn: Floats) -> Gray:
     return np.asarray(np.clip(work + drawn, 0, 255), np.uint8)
 
 
-def _spoiled(gray: Gray, profile: Profile) -> Gray:
-    """Return the copy that a mark is made to survive.
+def _spoiled(gray: Gray, profile: Profile) -> list[Gray]:
+    """Return the copies that a mark is made to survive.
 
-    Half the size and JPEG of quality 50; in the small profile, the same size and quality 75.
+    Half the size and JPEG of quality 50; in the small profile, JPEG of quality 75 and WebP of
+    quality 80.
     """
-    quality = 75
+    kinds = [(".jpg", cv2.IMWRITE_JPEG_QUALITY, 75), (".webp", cv2.IMWRITE_WEBP_QUALITY, 80)]
     if profile is FULL:
-        size, quality = (gray.shape[1] // 2, gray.shape[0] // 2), 50
+        size = gray.shape[1] // 2, gray.shape[0] // 2
         gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
-    _, data = cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
+        kinds = [(".jpg", cv2.IMWRITE_JPEG_QUALITY, 50)]
+    coded = [cv2.imencode(suffix, gray, [name, value])[1] for suffix, name, value in kinds]
+    return [np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8) for data in coded]
 
 
 def _power(values: Floats) -> float:
