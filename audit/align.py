@@ -62,7 +62,7 @@ class Placement:
 
     @property
     def confidence(self) -> str:
-        """`high`, `medium` or `low`; see `benchmarks/compare.py` for what each was worth."""
+        """`high`, `medium` or `low`: a word for the agreement, not a measured rate of error."""
         firm = self.matches == 0 or self.matches >= 2 * _MIN_MATCHES
         if self.agreement >= 0.85 and firm:
             return "high"
