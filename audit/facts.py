@@ -15,6 +15,7 @@ from counterproof.analysis import Analyzer, Observation, Stage
 from counterproof.errors import ImageError
 from counterproof.findings import Basis, Claim, Fact, Finding, Severity
 from counterproof.images import ImageFile
+from counterproof.perceptual import SMALL_SIDE
 from counterproof.settings import Limits
 from counterproof.tiff import clean
 
@@ -30,9 +31,6 @@ __all__ = [
     "has_readable_metadata",
     "icc_name",
 ]
-
-SMALL_SIDE = 128
-"""Longest side in pixels of the one small view that the quick stage decodes."""
 
 _EXTENSIONS = {
     "jpeg": ("jpg", "jpeg", "jpe", "jfif", "jif", "mpo"),
