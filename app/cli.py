@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("counterproof.app.report:report", "Write a report from a case."),
     "case": ("counterproof.app.case:case", "Merge cases, or add a note to one."),
     "mark": ("counterproof.app.mark:mark", "Mark pictures: label, watermark, credential."),
+    "recover": ("counterproof.app.recover:recover", "Find the credential that a copy lost."),
     "keys": ("counterproof.app.keys:keys", "Make a signing identity, or check a certificate."),
     "trust": ("counterproof.app.trust:trust", "List, update or add to the trust lists."),
     "doctor": ("counterproof.app.doctor:doctor", "Check this installation."),

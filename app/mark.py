@@ -42,6 +42,7 @@ TRAINING = ("allowed", "not-allowed", "constrained")
 @click.option("--component", "components", multiple=True, metavar="FILE", help="A part of it.")
 @click.option("--sidecar", is_flag=True, help="Write the credential beside the picture.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--store", metavar="FILE", help="Manifest store to record them in.")
 @click.option("--cert", metavar="PEM", help="Chain to sign with, the signer's first.")
 @click.option("--signing-key", metavar="PEM", help="Its private key.")
 @click.option("--tsa", default="", metavar="URL", help="Ask this authority for a time stamp.")
@@ -131,6 +132,7 @@ def _row(name: str, made: "MarkedImage") -> dict[str, Any]:
         "signer": made.signer,
         "layers": {key: layer.to_json() for key, layer in made.layers.items()},
         "replaced": list(made.replaced),
+        "recorded": made.recorded,
     }
 
 
@@ -145,6 +147,8 @@ def _tell(words: "Catalogue", name: str, made: "MarkedImage") -> None:
                 reason=words.ui(f"mark.reason.{layer.reason}"),
             )
             click.echo(f"{name}: {said}", err=True)
+    if not made.recorded:
+        click.echo(words.ui("mark.unrecorded", name=name), err=True)
     if made.replaced:
         found = "; ".join(made.replaced)
         click.echo(words.ui("mark.replaced", name=name, found=found), err=True)

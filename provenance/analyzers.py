@@ -24,6 +24,12 @@ def _labels(settings: Settings) -> Analyzer:
     return LabelsAnalyzer(settings)
 
 
+def _recovery(settings: Settings) -> Analyzer:
+    from counterproof.provenance.recovery import RecoveryAnalyzer
+
+    return RecoveryAnalyzer(settings)
+
+
 def _rights(settings: Settings) -> Analyzer:
     from counterproof.provenance.rights import RightsAnalyzer
 
@@ -55,4 +61,5 @@ ANALYZERS: dict[str, AnalyzerFactory] = {
     "stealth": _stealth,
     "rights": _rights,
     "fixed_marks": _fixed_marks,
+    "recovery": _recovery,
 }

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from counterproof.errors import UserError
+from counterproof.errors import ProvenanceError, UserError
 from counterproof.images import ImageFile
 from counterproof.provenance.keys import Identity, find_identity
 from counterproof.provenance.mark_check import assert_marked, marking
@@ -65,6 +65,7 @@ class MarkedImage:
         sidecar: the manifest store, where it was kept out of the file.
         path: where it was written; None if it was not.
         replaced: labels that said something else before, as `name: value`.
+        recorded: whether the manifest store took the manifest.
     """
 
     data: bytes = field(repr=False)
@@ -76,6 +77,7 @@ class MarkedImage:
     sidecar: bytes | None = field(default=None, repr=False)
     path: Path | None = None
     replaced: tuple[str, ...] = ()
+    recorded: bool = True
 
     def image(self) -> "Image.Image":
         """Return the picture as Pillow reads it; what is saved from it carries no marks."""
@@ -191,10 +193,35 @@ def _mark_one(
         sidecar=signed.store if options.sidecar else None,
         path=target,
         replaced=tuple(job.replaced),
+        recorded=_record(job.image, signed.store, options, settings),
     )
     if target is not None:
         write_pair(target, marked.data, marked.sidecar, options.overwrite)
     return marked
+
+
+def _record(image: ImageFile, manifest: bytes, options: MarkOptions, settings: Settings) -> bool:
+    """Keep the manifest where `recover` finds it, before the picture is out.
+
+    Returns:
+        False for a manifest that no store takes, such as one whose parents cannot be read.
+
+    Raises:
+        UserError: if the store cannot be written.
+    """
+    from counterproof.perceptual import DCT256
+    from counterproof.provenance.store import ManifestStore, default_store, fingerprint
+    from counterproof.provenance.trust import load_trust
+
+    value = fingerprint(image)
+    path = Path(options.store) if options.store is not None else default_store(settings.home)
+    with ManifestStore.open(path, create=True) as store:
+        known = [(DCT256, value)] if value else []
+        try:
+            store.add(manifest, load_trust(settings.home), settings.as_of, known)
+        except ProvenanceError:
+            return False
+    return True
 
 
 def _open(

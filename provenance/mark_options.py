@@ -94,6 +94,7 @@ class MarkOptions:
         format: into which pixels in memory are coded: `png`, `jpeg`, `webp`, `tiff`, `avif`.
         quality: of pixels in memory, where that format loses.
         overwrite: replace files that exist.
+        store: manifest store that records each manifest; the one in `settings.home` by default.
     """
 
     visible: str = ""
@@ -118,6 +119,7 @@ class MarkOptions:
     format: str = "png"
     quality: int = 95
     overwrite: bool = False
+    store: str | os.PathLike[str] | None = None
 
 
 def intent_of(value: Intent | str) -> Intent:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from counterproof.errors import UserError
 
-__all__ = ["check_free", "write_pair"]
+__all__ = ["check_free", "write_new", "write_pair"]
 
 
 def check_free(target: Path, sidecar: bool) -> None:
@@ -32,6 +32,15 @@ def write_pair(target: Path, data: bytes, sidecar: bytes | None, overwrite: bool
     if sidecar is not None:
         _write(target.with_suffix(".c2pa"), sidecar, overwrite)
     _write(target, data, overwrite)
+
+
+def write_new(target: Path, data: bytes) -> None:
+    """Write one file, which appears whole or not at all.
+
+    Raises:
+        UserError: if it cannot be written, or exists.
+    """
+    _write(target, data, overwrite=False)
 
 
 def _write(path: Path, data: bytes, overwrite: bool) -> None:
