@@ -41,7 +41,8 @@ class Demodulator(nn.Module):
         self.leave = nn.Conv2d(channels, 1, 3, padding=1, **make)
         self.skip = nn.Conv2d(CHANNELS, 1, 5, padding=2, **make)
 
-    def forward(self, x: Tensor) -> Tensor:  # [N, CHANNELS, H, W] -> [N, 1, H, W]
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features, `(N, CHANNELS, H, W)`, to a field, `(N, 1, H, W)`."""
         y = F.leaky_relu(self.enter(x), 0.1)
         for layer in self.hidden:
             y = F.leaky_relu(y + layer(y), 0.1)
