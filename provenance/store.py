@@ -168,7 +168,9 @@ class ManifestStore:
                 raise UserError(f"{path}: expected a manifest store, not a folder or device")
             mode = "rwc" if create else "ro"
             uri = f"{path.absolute().as_uri()}?mode={mode}"
-            connection = sqlite3.connect(uri, uri=True, timeout=30.0, isolation_level=None)
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=30.0, isolation_level=None, check_same_thread=False
+            )
         except (OSError, *_DEFECTS) as err:
             raise UserError(f"{path}: cannot open the manifest store: {err}") from err
         try:
