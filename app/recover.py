@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterproof.text import LANGUAGES
+from counterproof.text import LANGUAGES, MAX_QUOTE, visible
 
 if TYPE_CHECKING:
     from counterproof.provenance.recovery import Recovered
@@ -64,11 +64,15 @@ def recover(
         click.echo(json.dumps(_result(best, settings), indent=1, ensure_ascii=False))
     else:
         click.echo(_page(words, image, best))
-    if out and best is not None and best.status == "match":
-        from counterproof.provenance.mark_output import write_new
+    if not out:
+        return
+    if best is None or best.status != "match":
+        click.echo(words.ui("recover.nothing", name=visible(image)), err=True)
+        return
+    from counterproof.provenance.mark_output import write_new
 
-        write_new(Path(out), best.kept.data)
-        click.echo(words.ui("scan.wrote", file=out), err=True)
+    write_new(Path(out), best.kept.data)
+    click.echo(words.ui("scan.wrote", file=out), err=True)
 
 
 def _result(best: "Recovered | None", settings: "Settings") -> dict[str, Any]:
@@ -92,8 +96,6 @@ def _result(best: "Recovered | None", settings: "Settings") -> dict[str, Any]:
 
 def _page(words: "Catalogue", image: str, best: "Recovered | None") -> str:
     """Lay out what was found for people."""
-    from counterproof.text import MAX_QUOTE, visible
-
     name = visible(image)
     if best is None:
         return words.ui("recover.nothing", name=name)

@@ -80,7 +80,11 @@ def test_nothing_is_found_for_another_picture(lost: str, folder: Path) -> None:
     done = run("recover", str(folder / "other.png"), "--format", "json")
     nothing = {"found": False, "by": None, "status": None, "manifest": None}
     assert (done.exit_code, json.loads(done.stdout)) == (0, nothing)
-    assert "no credential was found" in run("recover", str(folder / "other.png")).stdout
+    out = folder / "none.c2pa"
+    done = run("recover", str(folder / "other.png"), "-o", str(out))
+    assert "no credential was found" in done.stdout
+    assert "no credential was found" in done.stderr
+    assert not out.exists()
 
 
 def test_a_scan_finds_it_too(lost: str) -> None:
