@@ -49,10 +49,8 @@ LOOKUP_RADIUS = 48
 says what content it belongs to."""
 
 ALONE_RADIUS = 32
-"""The same where nothing but the store says so.
-
-Source: `benchmarks/recovery.py`.
-"""
+"""The same where nothing but the store says so: below the 40 bits within which `audit.duplicates`
+calls pictures near-duplicates."""
 
 WHOLE = 0.75
 """Share of the picture that the found content must fill for its claim to be repeated."""
