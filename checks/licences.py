@@ -34,7 +34,8 @@ ALLOWED = frozenset(
         *("LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later"),
     }
 )
-ALLOWED_FOR_DATA = ALLOWED | {"CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-PDDC"}
+# Share-alike binds whoever passes on the pictures; no picture, and no part of one, is in weights.
+ALLOWED_FOR_DATA = ALLOWED | {"CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-4.0", "CC-PDDC"}
 # Under this exception a program that uses the library is not bound by the GPL.
 GCC = "GPL-3.0-or-later WITH GCC-exception-3.1"
 

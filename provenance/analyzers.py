@@ -60,6 +60,7 @@ ANALYZERS: dict[str, AnalyzerFactory] = {
     "traces": _traces,
     "stealth": _stealth,
     "rights": _rights,
+    "watermark": _watermark,
     "fixed_marks": _fixed_marks,
     "recovery": _recovery,
 }
