@@ -246,6 +246,8 @@ def test_ctrl_c_says_that_nothing_is_lost(folder: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        # a test run in the background passes on that it ignores interrupts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         for _ in range(5):
