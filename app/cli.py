@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "case": ("counterproof.app.case:case", "Merge cases, or add a note to one."),
     "mark": ("counterproof.app.mark:mark", "Mark pictures: label, watermark, credential."),
     "recover": ("counterproof.app.recover:recover", "Find the credential that a copy lost."),
+    "audit": (
+        "counterproof.app.audit:audit",
+        "Ask rules of law of a folder; follow marks through a step.",
+    ),
     "keys": ("counterproof.app.keys:keys", "Make a signing identity, or check a certificate."),
     "trust": ("counterproof.app.trust:trust", "List, update or add to the trust lists."),
     "doctor": ("counterproof.app.doctor:doctor", "Check this installation."),

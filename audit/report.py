@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from counterproof.audit.case import Case
 
-__all__ = ["coverage_of", "write_page", "write_report"]
+__all__ = ["coverage_of", "document", "now", "write_page", "write_report"]
 
 _CARDS = 24
 _MAX_REGIONS = 60
@@ -171,7 +171,7 @@ def write_report(
         "runs": list(found.runs.values()),
         "missing": missing(words, coverage),
         "case_notes": [note for note in case.notes("") if note.text],
-        "made_at": (made_at or _now()).isoformat(sep=" ", timespec="minutes"),
+        "made_at": (made_at or now()).isoformat(sep=" ", timespec="minutes"),
         "single": False,
     }
     _render(target, words, context)
@@ -210,13 +210,13 @@ def write_page(
         "runs": list(found.runs.values()),
         "missing": missing(words, coverage),
         "case_notes": [],
-        "made_at": (made_at or _now()).isoformat(sep=" ", timespec="minutes"),
+        "made_at": (made_at or now()).isoformat(sep=" ", timespec="minutes"),
         "single": True,
     }
     _render(target, words, context)
 
 
-def _now() -> dt.datetime:
+def now() -> dt.datetime:
     """Return the time, or what `SOURCE_DATE_EPOCH` sets for reproducible output."""
     if (epoch := os.environ.get("SOURCE_DATE_EPOCH", "")).isdigit():
         return dt.datetime.fromtimestamp(int(epoch), dt.UTC).replace(tzinfo=None)
@@ -451,6 +451,18 @@ def _shared(words: Catalogue) -> dict[str, Any]:
         "bases": list(Basis),
         "version": __version__,
     }
+
+
+def document(template: str, words: Catalogue, context: dict[str, Any]) -> str:
+    """Lay out a small page of its own in the style of the report, without a script."""
+    style = "".join(
+        (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "extra.css")
+    )
+    shared = _shared(words) | {
+        "lang": {"zh": "zh-Hans"}.get(words.language, words.language),
+        "style": Inline.of(style),
+    }
+    return _environment().get_template(template).render(**shared | context)
 
 
 def _write_bodies(leaves: list[Leaf], words: Catalogue) -> list[Leaf]:

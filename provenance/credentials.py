@@ -338,7 +338,7 @@ class CredentialsAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("c2pa",)
     stage: ClassVar[Stage] = Stage.QUICK
     timeout_s: ClassVar[float] = 20.0
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from counterproof.provenance.history import Ingredient, Step
 from counterproof.provenance.jumbf import references
 from counterproof.provenance.manifest_store import library_version
+from counterproof.provenance.mark_options import MARKING
 from counterproof.provenance.products import product_of
 from counterproof.provenance.soft_bindings import describe_bindings
 from counterproof.provenance.standing import Standing
@@ -139,6 +140,7 @@ def named_assertions(content: Any) -> dict[str, Any]:
     bindings: list[dict[str, str]] = []
     training: dict[str, str] = {}
     identities: Counter[str] = Counter()
+    marking: dict[str, Any] = {}
     for label in declared:
         data = store.get(label)
         data = data if isinstance(data, Mapping) else {}
@@ -149,16 +151,35 @@ def named_assertions(content: Any) -> dict[str, Any]:
             for name, entry in entries.items() if isinstance(entries, Mapping) else ():
                 use = entry.get("use") if isinstance(entry, Mapping) else ""
                 training[str(name)[:120]] = str(use)[:60]
+        elif label == MARKING:
+            marking = _marking(data)
         elif label.startswith("cawg.identity"):
             payload = data.get("signer_payload")
             kind = payload.get("sig_type") if isinstance(payload, Mapping) else ""
             identities[str(kind or "not decoded")[:80]] += 1
-    return {
+    found: dict[str, Any] = {"marking": marking} if marking else {}
+    return found | {
         "soft_bindings": describe_bindings(bindings[:_MAX_ITEMS]),
         "training_mining": dict(list(training.items())[:_MAX_ITEMS]),
         "identities": dict(identities),
         "assertions": declared[:_MAX_ITEMS],
     }
+
+
+def _marking(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what `mark` signed of the layers it put on, as far as it has the form."""
+    found: dict[str, Any] = {"intent": str(data.get("intent", ""))[:40]}
+    label = data.get("label")
+    if isinstance(label, Mapping):
+        box, letter = label.get("box"), label.get("letter_px")
+        found["label"] = {"text": str(label.get("text", ""))[:120]}
+        places = box if isinstance(box, Mapping) else {}
+        numbers = [places[name] for name in "xywh" if isinstance(places.get(name), int)]
+        if len(numbers) == 4:
+            found["label"]["box"] = numbers
+        if isinstance(letter, int):
+            found["label"]["letter_px"] = letter
+    return found
 
 
 class _Tree:

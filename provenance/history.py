@@ -63,6 +63,7 @@ class Action:
     when: str = ""
     agent: str = ""
     description: str = ""
+    version: str = ""
 
     def to_json(self) -> dict[str, str]:
         """Return what is stated, without empty values."""
@@ -71,6 +72,7 @@ class Action:
             "when": self.when,
             "agent": self.agent,
             "description": self.description,
+            "agent_version": self.version,
         }
         return {key: value for key, value in found.items() if value}
 
@@ -275,10 +277,10 @@ def _read_actions(
                 continue
             name = _text(item.get("action"))
             agent = item.get("softwareAgent")
+            version = agent.get("version") if isinstance(agent, Mapping) else ""
             agent = agent.get("name") if isinstance(agent, Mapping) else agent
-            actions.append(
-                Action(name, _text(item.get("when")), _text(agent), _text(item.get("description")))
-            )
+            when, said = _text(item.get("when")), _text(item.get("description"))
+            actions.append(Action(name, when, _text(agent), said, _text(version)))
             for uri, inside in source_types.find_types(item):
                 where = "parameters" if inside else "action"
                 beginning = name in _BEGINNINGS

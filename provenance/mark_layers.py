@@ -63,6 +63,7 @@ class Layers:
         self.replaced: list[str] = []
         self.bindings: list[dict[str, Any]] = []
         self.mark_id = ""
+        self.label: dict[str, Any] = {}
 
     @property
     def wants_watermark(self) -> bool:
@@ -115,11 +116,19 @@ class Layers:
         options = self.options
         if not options.visible and not watermark:
             return
-        from counterproof.provenance.pixel_layers import Unchangeable, draw_label, redraw
+        from counterproof.provenance.pixel_layers import (
+            Unchangeable,
+            draw_label,
+            place_label,
+            redraw,
+        )
 
         def change(pixels: Any) -> Any:
             if options.visible:
-                pixels = draw_label(pixels, options.visible, options.font)
+                height, width = pixels.shape[:2]
+                place = place_label(width, height, options.visible, options.font)
+                pixels = draw_label(pixels, place)
+                self.label = place.to_json()
                 self.layers["visible"] = Layer("applied")
             return self._watermark(pixels) if watermark else pixels
 
@@ -259,7 +268,10 @@ class Layers:
         if self.options.training:
             assertions.append(training_of(self.options.training, self.options.constraint))
         said = {name: layer.to_json() for name, layer in self.layers.items()}
-        assertions.append({"label": MARKING, "data": {"intent": self.intent.value, "layers": said}})
+        marking: dict[str, Any] = {"intent": self.intent.value, "layers": said}
+        if self.label:
+            marking["label"] = self.label
+        assertions.append({"label": MARKING, "data": marking})
         self._settle()
         self._clear()
         signed = sign(

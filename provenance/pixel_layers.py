@@ -10,6 +10,7 @@ import io
 import struct
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["Unchangeable", "check_changeable", "draw_label", "redraw"]
+__all__ = [
+    "LabelPlace",
+    "Unchangeable",
+    "check_changeable",
+    "draw_label",
+    "place_label",
+    "redraw",
+]
 
 LABEL_SHARE = 0.05
 """Least height of the label's letters, in parts of the shorter side. Source: GB 45438-2025 5.2."""
@@ -100,18 +108,42 @@ def redraw(image: ImageFile, change: "Callable[[Pixels], Pixels]") -> bytes:
         raise ImageError("damaged", f"{image.name}: its structure cannot be followed") from err
 
 
-def draw_label(pixels: "Pixels", text: str, font: str | Path | None = None) -> "Pixels":
-    """Draw a label into the lower right corner, dark on light or light on dark.
+@dataclass(frozen=True, slots=True)
+class LabelPlace:
+    """Where a visible label goes, in pixels of the upright picture.
+
+    Attributes:
+        text: one line.
+        box: `(x, y, w, h)` of the label's ground.
+        letter_px: ink height of its lowest letter.
+        pad: between the ground's edge and the letters.
+        face: the font at its size.
+    """
+
+    text: str
+    box: tuple[int, int, int, int]
+    letter_px: int
+    pad: int
+    face: Any
+
+    def to_json(self) -> dict[str, Any]:
+        """Return text, box and height, for the signed record."""
+        box = dict(zip("xywh", self.box, strict=True))
+        return {"text": self.text, "box": box, "letter_px": self.letter_px}
+
+
+def place_label(width: int, height: int, text: str, font: str | Path | None = None) -> LabelPlace:
+    """Find the size and the place of a label in the lower right corner.
 
     Args:
-        pixels: `uint8` RGB, shape `(H, W, 3)`, upright.
+        width: of the picture.
+        height: of the picture.
         text: one line.
         font: a TrueType or OpenType file; Pillow's own by default, which has Latin letters only.
 
     Raises:
         UserError: if the font cannot be read, lacks a character, or the text does not fit.
     """
-    height, width = pixels.shape[:2]
     wanted = max(8, int(np.ceil(LABEL_SHARE * min(height, width))))
     size = wanted
     face = _font(font, size)
@@ -127,7 +159,20 @@ def draw_label(pixels: "Pixels", text: str, font: str | Path | None = None) -> "
             f"the label {text!r} needs {box_width} × {box_height} pixels, "
             f"the picture has {width} × {height}; take a shorter text"
         )
-    x, y = width - box_width, height - box_height
+    box = (width - box_width, height - box_height, box_width, box_height)
+    return LabelPlace(text, box, _ink(face, text), pad, face)
+
+
+def draw_label(pixels: "Pixels", place: LabelPlace) -> "Pixels":
+    """Draw a label, dark on light or light on dark.
+
+    Args:
+        pixels: `uint8` RGB, shape `(H, W, 3)`, upright.
+        place: as `place_label` found it for a picture of this size.
+    """
+    height, width = pixels.shape[:2]
+    x, y = place.box[:2]
+    left, top = (int(v) for v in place.face.getbbox(place.text)[:2])
     ground = float(pixels[y:, x:].mean())
     dark = ground < 128
     picture = Image.fromarray(pixels)
@@ -135,7 +180,9 @@ def draw_label(pixels: "Pixels", text: str, font: str | Path | None = None) -> "
     shade = Image.new("RGB", region.size, (0, 0, 0) if dark else (255, 255, 255))
     region = Image.blend(region, shade, 0.6)
     ink = (255, 255, 255) if dark else (0, 0, 0)
-    ImageDraw.Draw(region).text((pad - left, pad - top), text, fill=ink, font=face)
+    ImageDraw.Draw(region).text(
+        (place.pad - left, place.pad - top), place.text, fill=ink, font=place.face
+    )
     picture.paste(region, (x, y))
     return np.array(picture)
 

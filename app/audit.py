@@ -1,0 +1,286 @@
+"""`counterproof audit …`: rules of law over a folder, what a pipeline does to marks, models."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from counterproof.errors import UserError
+from counterproof.text import LANGUAGES
+
+if TYPE_CHECKING:
+    from counterproof.audit.pipeline import Pipeline
+    from counterproof.audit.policy import PolicyReport
+    from counterproof.audit.policy_checks import Context
+    from counterproof.settings import Settings
+    from counterproof.text import Catalogue
+
+__all__ = ["audit"]
+
+# name → where a subcommand lives, and what `--help` says of it
+COMMANDS: dict[str, tuple[str, str]] = {
+    "policy": ("counterproof.app.audit:policy", "Ask rules of law and standards of a folder."),
+    "pipeline": ("counterproof.app.audit:pipeline", "Say which marks survived a step."),
+}
+
+
+class AuditGroup(click.Group):
+    """Lists its subcommands without importing any of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one line per subcommand."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=AuditGroup)
+def audit() -> None:
+    """Ask what a folder, a pipeline or a model shows, rule by rule.
+
+    No answer says that anybody complies with a law: it is evidence for or against one rule.
+    """
+
+
+@click.command()
+@click.argument("target", metavar="CASE|PATH", required=False)
+@click.option("--market", "markets", multiple=True, metavar="MARKET", help="EU, CN, US-CA, …")
+@click.option("--role", "roles", multiple=True, metavar="ROLE", help="provider, platform, …")
+@click.option("--as-of", metavar="DATE", help="What is in force on this day, YYYY-MM-DD.")
+@click.option(
+    "--content",
+    type=click.Choice(["generated", "model-edited", "captured"]),
+    help="What you know the pictures to be; else only what they say themselves counts.",
+)
+@click.option(
+    "--questionnaire",
+    metavar="FILE",
+    help="What no file shows, stated by you (TOML; a signature beside it is checked).",
+)
+@click.option("--template", metavar="FILE", help="Write an empty questionnaire and stop.")
+@click.option("--sign", metavar="FILE", help="Sign a questionnaire with your key and stop.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["text", "json", "html"]),
+    default="text",
+    show_default=True,
+    help="What stdout gets.",
+)
+@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Also .html .json")
+@click.option(
+    "--fail-on",
+    "fail_on",
+    multiple=True,
+    metavar="RULE[:SEVERITY]",
+    help="Exit 1 if a rule in force fails: the start of its id, or `fail` for any.",
+)
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+def policy(target: str | None, **options: Any) -> None:
+    """Ask dated rules of law and standards of a CASE, or of pictures, which are scanned first.
+
+    Each rule is answered pass, fail, unknown or not applicable, with its citation, the day
+    from which it holds, and what to do. A rule that is not yet in force is shown as upcoming.
+
+    \b
+    counterproof audit policy out/ --market EU --role provider --content generated
+    counterproof audit policy press.case --market CN --fail-on CN-5
+    """  # noqa: D301 - click wants the character itself before lines that it must not join
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue
+
+    settings = load_settings({"as_of": options["as_of"], "language": options["lang"]})
+    words = catalogue(settings.language)
+    if options["template"] or options["sign"]:
+        _questionnaire(options["template"], options["sign"], settings, words)
+        return
+    if target is None:
+        raise UserError("expected a case or pictures; see --help")
+    limits = [_limit(text) for text in options["fail_on"]]
+    report = _evaluate(target, options, settings)
+    for name, kind in [*((name, "") for name in options["outputs"]), ("-", options["fmt"])]:
+        _write(report, name, kind, words, target)
+    sys.exit(1 if any(_met(report, *limit) for limit in limits) else 0)
+
+
+def _questionnaire(
+    new: str | None, signed: str | None, settings: "Settings", words: "Catalogue"
+) -> None:
+    from counterproof.audit import questionnaire
+    from counterproof.audit.exports import open_atomically
+    from counterproof.provenance.keys import find_identity
+
+    if new:
+        if new != "-" and Path(new).exists():
+            raise UserError(f"{new}: exists; choose another name, so that no answers are lost")
+        with open_atomically(new) as stream:
+            stream.write(questionnaire.template(words).encode())
+        if new != "-":
+            click.echo(words.ui("scan.wrote", file=new), err=True)
+    if signed:
+        path = questionnaire.sign_questionnaire(Path(signed), find_identity(settings))
+        click.echo(words.ui("scan.wrote", file=str(path)), err=True)
+
+
+def _evaluate(target: str, options: dict[str, Any], settings: "Settings") -> "PolicyReport":
+    from counterproof.audit.case import Case
+    from counterproof.audit.policy import evaluate
+    from counterproof.audit.policy_packs import load_packs, select
+    from counterproof.audit.rules import judge_all
+
+    select(load_packs(), options["markets"], options["roles"])  # a bad word is said at once
+    context, attested_by = _context(options)
+    path = target if _is_case(target) else _scan(target, settings)
+    with Case.open(path) as case:
+        return evaluate(
+            judge_all(case.records(case.scan), settings),
+            settings.as_of,
+            markets=options["markets"],
+            roles=options["roles"],
+            context=context,
+            attested_by=attested_by,
+        )
+
+
+def _context(options: dict[str, Any]) -> "tuple[Context, str]":
+    from counterproof.audit.policy_checks import Context
+    from counterproof.audit.questionnaire import read_questionnaire
+
+    content = options["content"] or ""
+    if not options["questionnaire"]:
+        return Context(content), ""
+    answers = read_questionnaire(Path(options["questionnaire"]))
+    return Context(content, answers.facts), answers.attested_by
+
+
+def _is_case(target: str) -> bool:
+    try:
+        with open(target, "rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
+def _scan(target: str, settings: "Settings") -> str:
+    """Scan pictures into the case that `scan` would use, and return its path."""
+    import os
+
+    from counterproof.analysis import Stage
+    from counterproof.audit.case import Case
+    from counterproof.audit.examine import ScanSpec
+    from counterproof.audit.scan import default_case_path, default_jobs, scan_into
+
+    if not os.path.lexists(target):
+        raise UserError(f"{target}: no such case, folder or picture")
+    path = default_case_path(settings.home, [target])
+    with Case.open(path, create=True) as case:
+        spec = ScanSpec(settings, Stage.STANDARD)
+        for _ in scan_into(case, [target], spec, jobs=default_jobs()):
+            pass
+        if not case.record_count(case.scan):
+            raise UserError(f"{target}: no pictures found")
+    return str(path)
+
+
+def _write(report: "PolicyReport", name: str, kind: str, words: "Catalogue", target: str) -> None:
+    from counterproof.audit import policy_page
+    from counterproof.audit.exports import open_atomically
+    from counterproof.audit.report import now
+
+    kind = kind or Path(name).suffix.lower().lstrip(".")
+    if kind == "html":
+        title = Path(target).name or target
+        policy_page.write_policy_page(report, name, words, title=title, made_at=now())
+    elif kind == "json":
+        with open_atomically(name) as stream:
+            text = json.dumps(report.to_json(), ensure_ascii=False, indent=1)
+            stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    elif kind == "text":
+        for line in policy_page.lines(report, words):
+            click.echo(line)
+    else:
+        raise UserError(f"{name}: expected a name that ends in .html or .json")
+    if name != "-":
+        click.echo(words.ui("scan.wrote", file=name), err=True)
+
+
+def _limit(text: str) -> tuple[str, int]:
+    from counterproof.audit.policy_packs import load_packs
+    from counterproof.findings import Severity
+
+    rule, _, word = text.partition(":")
+    if word and word not in list(Severity):
+        raise UserError(f"--fail-on {text}: expected a severity of {', '.join(Severity)}")
+    known = [item.id for pack in load_packs() for item in pack.rules]
+    if rule != "fail" and not any(name.startswith(rule) for name in known):
+        raise UserError(f"--fail-on {text}: expected `fail` or the start of a rule's id")
+    return rule, Severity(word).rank if word else 0
+
+
+def _met(report: "PolicyReport", rule: str, rank: int) -> bool:
+    return any(
+        item.state == "fail"
+        and item.rule.severity.rank >= rank
+        and (rule == "fail" or item.rule.id.startswith(rule))
+        for item in report.judged
+    )
+
+
+@click.command()
+@click.argument("before", metavar="BEFORE")
+@click.argument("after", metavar="AFTER")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What stdout gets.",
+)
+@click.option("--fail-on", type=click.Choice(["lost"]), help="Exit 1 if a mark was lost.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+def pipeline(before: str, after: str, fmt: str, fail_on: str | None, lang: str | None) -> None:
+    """Say which marks of the picture BEFORE are still in AFTER, and which a step lost.
+
+    Looked at: the credential, IPTC and GB 45438 labels, the watermark, the visible label that a
+    credential records, and reservations of rights.
+    """
+    from counterproof.app.show import look_at
+    from counterproof.audit.pipeline import follow
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue
+
+    settings = load_settings({"language": lang})
+    found = follow(*look_at(before, after, profile="standard", settings=settings))
+    if fmt == "json":
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+    else:
+        _say(found, catalogue(settings.language))
+    sys.exit(1 if fail_on and found.lost else 0)
+
+
+def _say(found: "Pipeline", words: "Catalogue") -> None:
+    from counterproof.text import visible
+
+    join = words.ui("list.separator").join
+    click.echo(words.ui(f"pipeline.outcome.{found.outcome}"))
+    for mark in found.marks:
+        if mark.state == "absent":
+            continue
+        said = visible(join(mark.before or mark.after), 120)
+        kind, state = words.ui(f"pipeline.kind.{mark.kind}"), words.ui(f"pipeline.{mark.state}")
+        click.echo(f"  {state}  {kind}: {said}" if said else f"  {state}  {kind}")
