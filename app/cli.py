@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "counterproof.app.audit:audit",
         "Ask rules of law of a folder; follow marks through a step.",
     ),
+    "redact": ("counterproof.app.redact:redact", "Write cleaned copies, proved clean."),
     "keys": ("counterproof.app.keys:keys", "Make a signing identity, or check a certificate."),
     "trust": ("counterproof.app.trust:trust", "List, update or add to the trust lists."),
     "doctor": ("counterproof.app.doctor:doctor", "Check this installation."),

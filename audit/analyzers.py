@@ -28,6 +28,18 @@ def _hashes(settings: Settings) -> Analyzer:
     return HashAnalyzer(settings)
 
 
+def _privacy(settings: Settings) -> Analyzer:
+    from counterproof.audit.privacy_metadata import PrivacyAnalyzer
+
+    return PrivacyAnalyzer(settings)
+
+
+def _faces(settings: Settings) -> Analyzer:
+    from counterproof.audit.faces import FacesAnalyzer
+
+    return FacesAnalyzer(settings)
+
+
 class _NearDuplicates:
     name = "near_duplicates"
 
@@ -37,5 +49,10 @@ class _NearDuplicates:
         return relate(case, settings)
 
 
-ANALYZERS: dict[str, AnalyzerFactory] = {"file": _file, "hashes": _hashes}
+ANALYZERS: dict[str, AnalyzerFactory] = {
+    "file": _file,
+    "hashes": _hashes,
+    "privacy": _privacy,
+    "faces": _faces,
+}
 RELATORS: dict[str, Relator] = {"near_duplicates": _NearDuplicates()}

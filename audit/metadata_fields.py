@@ -21,7 +21,7 @@ from counterproof.tiff import Entry, Exif, clean
 if TYPE_CHECKING:
     from counterproof.images import ImageFile
 
-__all__ = ["Change", "Field", "compare_fields", "fields_of"]
+__all__ = ["Change", "Field", "compare_fields", "fields_of", "photoshop_resource"]
 
 GROUPS = ("exif", "gps", "xmp", "iptc", "text", "icc", "credential", "other")
 
@@ -283,7 +283,7 @@ def _xmp_name(name: "xmp.Name") -> str:
 
 def _iptc(data: bytes) -> Iterator[Field]:
     """List the datasets of an IIM stream, bare or inside Photoshop resources."""
-    stream = _resource(data, 0x0404) if b"8BIM" in data[:64] else data
+    stream = photoshop_resource(data, 0x0404) if b"8BIM" in data[:64] else data
     at, count = 0, 0
     while at + 5 <= len(stream) and stream[at] == 0x1C and count < 500:
         number, dataset, size = struct.unpack_from(">BBH", stream, at + 1)
@@ -297,7 +297,7 @@ def _iptc(data: bytes) -> Iterator[Field]:
         count += 1
 
 
-def _resource(data: bytes, wanted: int) -> bytes:
+def photoshop_resource(data: bytes, wanted: int) -> bytes:
     """Return one Photoshop image resource; empty if there is none."""
     at = data.find(b"8BIM")
     while at >= 0 and at + 12 <= len(data) and data[at : at + 4] == b"8BIM":

@@ -18,7 +18,8 @@ __all__ = ["Directory", "Entry", "Exif", "clean", "exif_directories", "walk_tiff
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
-_INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+# 9 is signed; some writers use it for offsets
+_INTEGERS = {1: "B", 3: "H", 4: "I", 9: "I", 13: "I", 16: "Q", 18: "Q"}
 _KINDS = {700: "xmp", 33723: "iptc", 34377: "iptc", 34675: "icc", 0xCD41: "c2pa"}
 _MAX_IFDS = 10_000
 _MAX_ENTRIES = 65_535

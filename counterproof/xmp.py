@@ -18,7 +18,7 @@ from counterproof.containers import Block
 if TYPE_CHECKING:
     from counterproof.images import ImageFile
 
-__all__ = ["RDF", "Name", "Packet", "packets", "parse"]
+__all__ = ["RDF", "Name", "Packet", "as_utf8", "packets", "parse"]
 
 Name: TypeAlias = tuple[str, str]
 """A namespace URI and a local name. The prefix that a file uses says nothing."""
@@ -89,7 +89,7 @@ def packets(
     found: list[Packet] = []
     mains = image.blocks("xmp")
     for block in mains[:_MAX_PACKETS]:
-        if _mentions(text := _utf8(block.data), words):
+        if _mentions(text := as_utf8(block.data), words):
             found.append(_parse(text, Packet("xmp", block.offset, block.length), only, budget))
     pieces = image.blocks("xmp_extended")
     if pieces and mains:
@@ -103,7 +103,7 @@ def _mentions(data: bytes, names: Sequence[bytes]) -> bool:
     return any(name in data for name in names)
 
 
-def _utf8(data: bytes) -> bytes:
+def as_utf8(data: bytes) -> bytes:
     """Re-encode a packet that is in UTF-16 or UTF-32 (XMP part 1 §7.1); others as they are."""
     head = data[:4]
     if head[:3] == b"\xef\xbb\xbf" or b"\0" not in data[:64] or not head.strip(b"\0"):
@@ -134,7 +134,7 @@ def _extended(mains: Iterable[Block], pieces: Sequence[Block]) -> Iterator[tuple
     for guid in linked[:_MAX_EXTENDED]:
         text, damage = _join(parts[guid])
         length = sum(block.length for block in parts[guid])
-        yield Packet("xmp_extended", parts[guid][0].offset, length, damage=damage), _utf8(text)
+        yield Packet("xmp_extended", parts[guid][0].offset, length, damage=damage), as_utf8(text)
 
 
 def _join(blocks: Iterable[Block]) -> tuple[bytes, str]:
@@ -188,7 +188,7 @@ def parse(data: bytes, only: Collection[Name] = ()) -> Packet:
         data: the packet, with or without its `<?xpacket?>` wrapper.
         only: the properties of interest; others are skipped unread. All if empty.
     """
-    return _parse(_utf8(data), Packet(), only, _Budget())
+    return _parse(as_utf8(data), Packet(), only, _Budget())
 
 
 def _parse(data: bytes, packet: Packet, only: Collection[Name], budget: _Budget) -> Packet:

@@ -117,6 +117,7 @@ def sign(
     name: str,
     title: str = "",
     ingredients: Sequence[Ingredient] = (),
+    redactions: Sequence[str] = (),
     tsa: str = "",
     sidecar: bool = False,
 ) -> Signed:
@@ -133,6 +134,7 @@ def sign(
         name: of the picture, for messages.
         title: of the picture, in the manifest.
         ingredients: labelled `ingredient0`, `ingredient1` … for the actions' parameters.
+        redactions: addresses of assertions of the ingredients' manifests that are to be emptied.
         tsa: address of a time-stamping authority (RFC 3161); the only use of the network.
         sidecar: leave the picture as it is and return the store beside it.
 
@@ -152,6 +154,8 @@ def sign(
     }
     if title:
         manifest["title"] = title
+    if redactions:
+        manifest["redactions"] = list(redactions)
     failures: list[BaseException] = []
 
     def callback(claim: bytes) -> bytes:

@@ -1,0 +1,86 @@
+"""`counterproof redact`: a cleaned copy of a picture, proved before it is written."""
+
+import json
+
+import click
+
+from counterproof.errors import ImageError, ProvenanceError, UserError
+from counterproof.text import LANGUAGES
+
+__all__ = ["redact"]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("files", nargs=-1, required=True, metavar="IMAGE…")
+@click.option("-o", "--out", required=True, metavar="DIR", help="Folder for the cleaned copies.")
+@click.option("--metadata", is_flag=True, help="Remove metadata only; what is done in any case.")
+@click.option("--faces", is_flag=True, help="Fill the faces that are found.")
+@click.option("--region", "regions", multiple=True, metavar="X,Y,W,H", help="Fill a region.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--format", "fmt", type=click.Choice(["text", "jsonl"]), default="text")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+def redact(
+    files: tuple[str, ...],
+    out: str,
+    metadata: bool,
+    faces: bool,
+    regions: tuple[str, ...],
+    overwrite: bool,
+    fmt: str,
+    lang: str | None,
+) -> None:
+    """Write copies without places, names, numbers, previews and remains; fill faces or regions.
+
+    Labels that a model had a part in the picture, colour profile and orientation stay. A
+    credential is signed anew as an edit. Each copy is read again and searched before it is written;
+    if anything is left, nothing is. Faces are found, never recognised, and some are missed: look
+    at each copy before you pass it on.
+    """
+    from counterproof.audit.redact import redact as make
+    from counterproof.audit.redact import target_of
+    from counterproof.images import ImageFile
+    from counterproof.provenance.mark_output import check_free, write_pair
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue
+
+    settings = load_settings({"language": lang})
+    words = catalogue(settings.language)
+    boxes = [_box(text) for text in regions]
+    targets = [target_of(name, out) for name in files]
+    if len({str(item).casefold() for item in targets}) < len(targets):
+        raise UserError("two of the pictures would be written under one name")
+    failed = 0
+    for name, target in zip(files, targets, strict=True):
+        try:
+            if not overwrite:
+                check_free(target, False)
+            image = ImageFile.open(name, limits=settings.limits)
+            made = make(image, settings, boxes=boxes, faces=faces)
+            write_pair(target, made.data, None, overwrite)
+        except (ImageError, ProvenanceError) as err:
+            failed += 1
+            click.echo(words.ui("redact.failed", name=name, reason=str(err)), err=True)
+            continue
+        row = {
+            "path": name,
+            "redacted": str(target),
+            "removed": made.removed,
+            "regions": [list(box) for box in made.boxes],
+            "signed": made.signed,
+            "emptied": list(made.emptied),
+        }
+        click.echo(json.dumps(row) if fmt == "jsonl" else str(target))
+        count = sum(made.removed.values())
+        said = words.ui("redact.removed", name=name, n=count, regions=len(made.boxes))
+        click.echo(said, err=True)
+    click.echo(words.ui("redact.done", n=len(files) - failed), err=True)
+    if failed:
+        raise click.exceptions.Exit(3)
+
+
+def _box(text: str) -> tuple[int, int, int, int]:
+    try:
+        x, y, w, h = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"expected a region as X,Y,W,H in pixels, got {text!r}") from None
+    return x, y, w, h

@@ -1,0 +1,287 @@
+"""Write a copy of a picture without what leads to a person: metadata, faces, regions.
+
+Regions are filled with one solid colour, never blurred: a blur can be undone. What the picture
+says of a model's part in it stays. A credential is signed anew as an edit with the source as its
+ingredient, whose telling assertions and thumbnails are emptied by C2PA redaction. The result is
+read again and searched, byte by byte, for what should be gone, before anybody gets it.
+
+Source: C2PA 2.4 §6.8 (redaction of assertions), §18 (action `c2pa.redacted`).
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterproof import __version__
+from counterproof.audit.embedded import small_pictures
+from counterproof.audit.personal_fields import PersonalField, personal_fields
+from counterproof.audit.privacy_metadata import PrivacyAnalyzer, identities
+from counterproof.audit.strip import strip
+from counterproof.errors import ImageError, ProvenanceError, UserError
+from counterproof.findings import Claim, Finding
+from counterproof.images import ImageFile
+from counterproof.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from counterproof.provenance.keys import Identity
+
+__all__ = ["Box", "Redacted", "redact", "target_of"]
+
+Box = tuple[int, int, int, int]
+"""`(x, y, w, h)` in pixels of the upright picture."""
+
+_FILL = 0  # black
+_TELLING = ("c2pa.thumbnail", "cawg.identity", "stds.", "c2pa.metadata", "cawg.metadata")
+_MIN_SEARCHED = 6  # shorter values occur in any file by chance
+_MAX_DEVIATION = 24  # levels: what JPEG leaves beside a filled edge
+_CLAIMS = {
+    Claim.SYNTHETIC: "trainedAlgorithmicMedia",
+    Claim.MODEL_EDITED: "compositeWithTrainedAlgorithmicMedia",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A redacted picture, already proved.
+
+    Attributes:
+        data: the file.
+        removed: kind of field → how many were removed.
+        boxes: what was filled.
+        signed: whether a credential was signed anew.
+        emptied: assertions of the source's credential that were emptied.
+    """
+
+    data: bytes = field(repr=False)
+    removed: dict[str, int]
+    boxes: tuple[Box, ...]
+    signed: bool
+    emptied: tuple[str, ...]
+
+
+def redact(
+    image: ImageFile,
+    settings: Settings,
+    *,
+    boxes: Sequence[Box] = (),
+    faces: bool = False,
+    signer: "Identity | None" = None,
+) -> Redacted:
+    """Make a cleaned copy of one picture and prove that it is clean.
+
+    Metadata, previews and remains are always removed: a face that is filled in the picture and
+    shown in its thumbnail is not redacted.
+
+    Args:
+        image: the picture: `jpeg`, `png` or `webp`.
+        settings: key store, limits.
+        boxes: regions to fill.
+        faces: fill the faces that are found as well.
+        signer: who signs where the source has a credential; found in the key store by default.
+
+    Raises:
+        ImageError: if the picture cannot be read, or its format not be written.
+        ProvenanceError: if it cannot be signed, or the proof fails: nothing is returned then.
+        UserError: if a region lies outside the picture.
+    """
+    from counterproof.provenance.manifest_store import carries_credential
+
+    values = personal_fields(image)
+    secrets = [item.data for item in small_pictures(image)]
+    admitted = _admissions(image, settings)
+    _check_boxes(image, boxes)
+    wanted = list(boxes)
+    if faces:
+        from counterproof.audit.faces import FaceDetector, grown
+
+        found = FaceDetector().find(image.pixels())
+        info = image.info
+        wanted += [grown(item.box, info.width, info.height) for item in found]
+    cleaned = _reopen(strip(image), image, settings)
+    if missing := admitted - _admissions(cleaned, settings):
+        # the only sign was a generator's settings, which can hold names: a label says it instead
+        claim = Claim.SYNTHETIC if Claim.SYNTHETIC in missing else Claim.MODEL_EDITED
+        cleaned = _reopen(strip(image, _CLAIMS[claim]), image, settings)
+    if wanted:
+        cleaned = _reopen(_filled(cleaned, wanted), image, settings)
+    emptied: tuple[str, ...] = ()
+    signed = carries_credential(image)
+    if signed:
+        data, emptied = _sign(image, cleaned, settings, signer, bool(wanted))
+        cleaned = _reopen(data, image, settings)
+    _prove(image, cleaned, settings, values, secrets, wanted, admitted)
+    removed: dict[str, int] = {}
+    for item in values:
+        removed[item.kind] = removed.get(item.kind, 0) + 1
+    return Redacted(cleaned.data, removed, tuple(wanted), signed, emptied)
+
+
+def _reopen(data: bytes, image: ImageFile, settings: Settings) -> ImageFile:
+    return ImageFile.open(data, name=image.name, limits=settings.limits)
+
+
+def _check_boxes(image: ImageFile, boxes: Iterable[Box]) -> None:
+    width, height = image.info.width, image.info.height
+    for x, y, w, h in boxes:
+        if w < 1 or h < 1 or x < 0 or y < 0 or x + w > width or y + h > height:
+            raise UserError(
+                f"{image.name}: expected a region inside {width} × {height} pixels, "
+                f"got {x},{y},{w},{h}"
+            )
+
+
+def _filled(image: ImageFile, boxes: Sequence[Box]) -> bytes:
+    from counterproof.provenance.pixel_layers import Unchangeable, redraw
+
+    def change(pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+        changed = pixels.copy()
+        for x, y, w, h in boxes:
+            changed[y : y + h, x : x + w] = _FILL
+        return changed
+
+    try:
+        return redraw(image, change)
+    except Unchangeable as err:
+        raise ImageError(
+            "unsupported",
+            f"{image.name}: its pixels cannot be changed and written back ({err.reason}); "
+            "convert it to a plain PNG first",
+        ) from err
+
+
+def _admissions(image: ImageFile, settings: Settings) -> set[Claim]:
+    """Return what labels and traces admit: made, or edited, by a model."""
+    from counterproof.provenance.labels import LabelsAnalyzer
+    from counterproof.provenance.traces import TracesAnalyzer
+
+    found: set[Claim] = set()
+    for kind in (LabelsAnalyzer, TracesAnalyzer):
+        for item in kind(settings).analyze(image):
+            if isinstance(item, Finding) and item.claim in _CLAIMS and not item.is_weak:
+                found.add(item.claim)
+    return found
+
+
+def _sign(
+    source: ImageFile,
+    cleaned: ImageFile,
+    settings: Settings,
+    signer: "Identity | None",
+    filled: bool,
+) -> tuple[bytes, tuple[str, ...]]:
+    """Sign the copy as an edit of the source; empty what its manifests tell and show."""
+    from counterproof.provenance.keys import find_identity
+    from counterproof.provenance.manifest_store import read_store
+    from counterproof.provenance.sign import Ingredient, actions_of, sign
+
+    reading = read_store(source)
+    telling = set(identities(source))
+    emptied = [
+        f"self#jumbf=/c2pa/{label}/c2pa.assertions/{name}"
+        for label, content in (reading.contents.items() if reading else ())
+        for name in (content.get("assertion_store") or {})
+        if name.startswith(_TELLING) or name in telling
+    ]
+    actions = [name for name in telling if name.startswith("c2pa.actions")]
+    if actions:
+        raise ProvenanceError(
+            f"{source.name}: its credential names someone in its list of actions, which C2PA "
+            "allows nobody to empty; remove the credential instead"
+        )
+    moment = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    own: dict[str, Any] = {
+        "softwareAgent": {"name": "counterproof", "version": __version__},
+        "when": moment,
+    }
+    steps: list[dict[str, Any]] = [
+        {"action": "c2pa.opened", "parameters": {"ingredientIds": ["ingredient0"]}},
+        {"action": "c2pa.edited" if filled else "c2pa.edited.metadata", **own},
+    ]
+    steps += [
+        {"action": "c2pa.redacted", "reason": "c2pa.PII.present", "parameters": {"redacted": item}}
+        for item in emptied
+    ]
+    store = None if source.blocks("c2pa") else source.sidecar
+    ingredient = Ingredient(source.data, source.metadata.mime, "source", "parentOf", store)
+    signed = sign(
+        cleaned.data,
+        cleaned.metadata.mime,
+        signer or find_identity(settings),
+        [actions_of(steps)],
+        name=source.name,
+        ingredients=[ingredient],
+        redactions=emptied,
+    )
+    return signed.data, tuple(item.rpartition("/")[2] for item in emptied)
+
+
+def _prove(
+    source: ImageFile,
+    result: ImageFile,
+    settings: Settings,
+    values: Sequence[PersonalField],
+    secrets: Sequence[bytes],
+    boxes: Sequence[Box],
+    admitted: set[Claim],
+) -> None:
+    """Read the result again and search its bytes.
+
+    Raises:
+        ProvenanceError: naming what is still there, or lost.
+    """
+
+    def fail(what: str) -> ProvenanceError:
+        return ProvenanceError(f"{source.name}: not redacted: {what}; nothing was written")
+
+    left = [f.code for f in PrivacyAnalyzer(settings).analyze(result) if isinstance(f, Finding)]
+    if left:
+        raise fail(f"the copy still shows {', '.join(sorted(set(left)))}")
+    for item in values:
+        value = item.value.strip(b"\0 ")
+        forms = [value]
+        text = value.decode("utf-8", "replace")
+        forms += [text.encode("utf-16-le"), text.encode("utf-16-be")]
+        found = any(len(form) >= _MIN_SEARCHED and form in result.data for form in forms)
+        if found and not _kept(value, result):
+            raise fail(f"the value of {item.group}:{item.name} is still in its bytes")
+    for data in secrets:
+        middle = data[len(data) * 3 // 4 :][:48]  # behind the tables that all coders share
+        if len(middle) >= 16 and len(set(middle)) > 4 and middle in result.data:
+            raise fail("a small preview is still in its bytes")
+    if lost := admitted - _admissions(result, settings):
+        raise fail(f"its sign of model work ({', '.join(sorted(lost))}) was lost")
+    if result.icc != source.icc or result.orientation != source.orientation:
+        raise fail("its colour profile or orientation was lost")
+    if boxes:
+        pixels = result.pixels()
+        for x, y, w, h in boxes:
+            inner = pixels[y : y + h, x : x + w]
+            margin = min(8, (min(w, h) - 1) // 2)
+            inner = inner[margin : h - margin, margin : w - margin]
+            if inner.size and int(inner.max()) > _FILL + _MAX_DEVIATION:
+                raise fail(f"the region {x},{y},{w},{h} is not filled")
+
+
+def _kept(value: bytes, result: ImageFile) -> bool:
+    """Tell whether a value stands only in the colour profile, which stays as it is.
+
+    A profile's maker writes the same copyright into every file.
+    """
+    return value in result.icc and value not in result.data.replace(result.icc, b"")
+
+
+def target_of(name: str, folder: str) -> Path:
+    """Return where the copy of a file goes: the same name in another folder.
+
+    Raises:
+        UserError: if that is the file itself.
+    """
+    target = Path(folder) / Path(name).name
+    if target.exists() and Path(name).exists() and target.samefile(name):
+        raise UserError(f"{name}: expected another folder than its own")
+    return target

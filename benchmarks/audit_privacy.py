@@ -1,0 +1,108 @@
+"""How completely personal metadata is found, and how often the face detector marks what is none.
+
+`tags`: ExifTool's list of GPS, serial, person, place and identifier tags of the same files is the
+label; a tag counts as found if our list of that kind has one of the same name.
+`faces`: pictures of a folder; with `--without`, folders of pictures that show none.
+
+    exiftool -json -G1 -a -r -n FOLDER… > tags.json
+    python benchmarks/audit_privacy.py tags tags.json
+    python benchmarks/audit_privacy.py faces FOLDER [--prefix NAME]
+"""
+
+import argparse
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+from counterproof.audit.faces import FaceDetector
+from counterproof.audit.personal_fields import personal_fields
+from counterproof.errors import ImageError
+from counterproof.images import ImageFile
+
+KINDS = {
+    "gps": r"(GPS|XMP-exif):GPS(?!VersionID)",
+    "serial": r"(?!CBOR|JSON|ICC).*:(Internal|Body|Lens|Camera)?SerialNumber$|.*:HostComputer$",
+    "person": r"(IFD0|ExifIFD|XMP-[\w-]+|IPTC|Canon|PNG|Reconyx):(Artist|Copyright|Creator|Rights|"
+    r"OwnerName|By-line.*|Credit|CopyrightNotice|Writer-Editor|CaptionWriter|AuthorsPosition|"
+    r"PersonInImage|Author|RegionName|UserLabel|AIPromptWriterName)$",
+    "place": r"(XMP-\w+|IPTC):(City|Sub-location|State|Country|Location|Province-State)$",
+    "identifier": r"(XMP-xmpMM|ExifIFD|XMP-exif|Apple|XMP-crs):(DocumentID|InstanceID|"
+    r"OriginalDocumentID|ImageUniqueID|RawFileName|HistoryInstanceID|DerivedFrom.*ID|BurstUUID|"
+    r"ContentIdentifier)$",
+}
+ALIASES = {"regionname": "regions"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def interval(found: int, n: int) -> str:
+    low, high = binomtest(found, n).proportion_ci(method="exact") if n else (0, 1)
+    return f"{found}/{n} = {found / max(n, 1):.3f} (95 % {low:.3f} to {high:.3f})"
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def tags(rows: list[dict[str, Any]]) -> None:
+    """Compare with ExifTool's tags; name each miss."""
+    wanted: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    for row in rows:
+        path = row["SourceFile"]
+        labels = [
+            (kind, tag.partition(":")[2])
+            for tag, value in row.items()
+            for kind, pattern in KINDS.items()
+            if re.match(pattern, tag) and str(value).strip() not in ("", "(none)")
+        ]
+        if not labels:
+            continue
+        try:
+            ours = personal_fields(ImageFile.open(path))
+        except ImageError as err:
+            print("unreadable", path, err)
+            continue
+        for kind, tag in labels:
+            name = ALIASES.get(tag.lower(), plain(tag))
+            names = [plain(item.name) for item in ours if item.kind == kind]
+            wanted[kind] += 1
+            if any(one in name or name in one for one in names):
+                found[kind] += 1
+            else:
+                print("missed", kind, tag, Path(path).name)
+    for kind in KINDS:
+        print(kind, interval(found[kind], wanted[kind]))
+
+
+def faces(folder: Path, prefix: str) -> None:
+    detector, seen, marked = FaceDetector(), 0, 0
+    for path in sorted(folder.rglob(f"{prefix}*")):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        try:
+            pixels = ImageFile.open(path).pixels()
+        except ImageError:
+            continue
+        seen += 1
+        marked += bool(detector.find(pixels))
+    print(f"{folder.name}/{prefix}* with a marked face:", interval(marked, seen))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["tags", "faces"])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--prefix", default="")
+    args = parser.parse_args()
+    if args.what == "tags":
+        tags(json.loads(args.source.read_text(encoding="utf-8")))
+    else:
+        faces(args.source, args.prefix)
+
+
+if __name__ == "__main__":
+    main()
