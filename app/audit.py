@@ -22,6 +22,7 @@ __all__ = ["audit"]
 
 # name → where a subcommand lives, and what `--help` says of it
 COMMANDS: dict[str, tuple[str, str]] = {
+    "model": ("counterproof.app.audit_model:model", "Count the copies in a model's output."),
     "policy": ("counterproof.app.audit:policy", "Ask rules of law and standards of a folder."),
     "pipeline": ("counterproof.app.audit:pipeline", "Say which marks survived a step."),
 }

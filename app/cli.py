@@ -28,9 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "case": ("counterproof.app.case:case", "Merge cases, or add a note to one."),
     "mark": ("counterproof.app.mark:mark", "Mark pictures: label, watermark, credential."),
     "recover": ("counterproof.app.recover:recover", "Find the credential that a copy lost."),
+    "index": ("counterproof.app.index:index", "Index reference works, and find copies of them."),
     "audit": (
         "counterproof.app.audit:audit",
-        "Ask rules of law of a folder; follow marks through a step.",
+        "Ask rules of law of a folder; follow marks; count what a model gives back.",
     ),
     "redact": ("counterproof.app.redact:redact", "Write cleaned copies, proved clean."),
     "keys": ("counterproof.app.keys:keys", "Make a signing identity, or check a certificate."),

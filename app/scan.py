@@ -207,10 +207,14 @@ def _each(scanned: "Iterator[Scanned]") -> "Iterator[Scanned]":
 
 
 def _check_indices(settings: "Settings") -> None:
-    from counterproof.audit import registry
+    """Refuse an index that cannot be read before anything is scanned."""
+    from counterproof.audit.copy_index import CopyIndex
 
-    if settings.indices and "index" not in registry.relators():
-        raise UserError("--index: this version cannot read indices of reference works")
+    for path in settings.indices:
+        try:
+            CopyIndex.open(path).close()
+        except UserError as err:
+            raise UserError(f"--index {err}") from err
 
 
 def _check_exist(paths: tuple[str, ...], named: list[str]) -> None:

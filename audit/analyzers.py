@@ -49,10 +49,22 @@ class _NearDuplicates:
         return relate(case, settings)
 
 
+class _Copies:
+    name = "index"
+
+    def __call__(self, case: "Case", settings: Settings) -> Iterable[Relation]:
+        from counterproof.audit.copies import relate
+
+        return relate(case, settings)
+
+
 ANALYZERS: dict[str, AnalyzerFactory] = {
     "file": _file,
     "hashes": _hashes,
     "privacy": _privacy,
     "faces": _faces,
 }
-RELATORS: dict[str, Relator] = {"near_duplicates": _NearDuplicates()}
+RELATORS: dict[str, Relator] = {
+    "near_duplicates": _NearDuplicates(),
+    "index": _Copies(),
+}

@@ -1,0 +1,89 @@
+"""`counterproof audit model`: does a model give its training pictures back?"""
+
+import json
+import sys
+
+import click
+
+from counterproof.errors import UserError
+from counterproof.text import LANGUAGES
+
+__all__ = ["model"]
+
+
+@click.command()
+@click.option("--generated", required=True, metavar="DIR", help="Pictures the model made.")
+@click.option("--training", required=True, metavar="DIR", help="Pictures it was trained on.")
+@click.option("--holdout", metavar="DIR", help="Pictures like them that it has not seen.")
+@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text")
+@click.option("-o", "--output", metavar="FILE", help="Also write a page (.html) or .json.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+def model(
+    generated: str,
+    training: str,
+    holdout: str | None,
+    fmt: str,
+    output: str | None,
+    lang: str | None,
+) -> None:
+    """Count the generated pictures that are near-copies of training pictures.
+
+    The count comes with its 95 % interval and the pairs. With --holdout the same is counted
+    among pictures that the model has not seen, so that likeness by nature is told from copying.
+    """
+    from counterproof.app import progress
+    from counterproof.audit.copy_page import Pair, write_pairs
+    from counterproof.audit.exports import open_atomically
+    from counterproof.audit.model_audit import audit_model
+    from counterproof.audit.sources import expand
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue
+
+    if output and not output.lower().endswith((".html", ".htm", ".json")):
+        raise UserError(f"{output}: expected a name that ends in .html or .json")
+    settings = load_settings({"language": lang})
+    words = catalogue(settings.language)
+    folders = [item for item in (training, generated, holdout) if item]
+    shown = progress.wanted(False)
+    total = sum(1 for _ in expand(folders)) if shown else 0
+    with progress.bar(total, settings.language, shown) as advance:
+        found = audit_model(generated, training, holdout, settings=settings, advance=advance)
+    for problem in found.unread:
+        click.echo(problem, err=True)
+    text = json.dumps(found.to_json(), ensure_ascii=False, indent=2)
+    head = [words.ui(f"audit.column.{name}") for name in ("question", "answer", "count", "range")]
+    rows = [head]
+    for item in found.answers:
+        says = words.code(item.code)["says"]
+        word = words.ui(f"audit.answer.{item.answer}")
+        span = f"{100 * item.low:.2f}–{100 * item.high:.2f} %"
+        rows.append([says, word, f"{item.k} / {item.n}", span])
+    if output and output.lower().endswith(".json"):
+        with open_atomically(output) as stream:
+            stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    elif output:
+        pairs = []
+        for relation in found.relations:
+            d = relation.details
+            says = words.ui("audit.pair", by=words.ui(f"index.by.{d['by']}"))
+            region, source = d.get("region"), d.get("source_region")
+            pairs.append(Pair(d["generated"], d["training"], says, region, source))
+        headline = found.answers[0]
+        lead = [
+            words.ui(f"audit.lead.{headline.answer}", k=headline.k, of=headline.n),
+            words.ui("audit.limit"),
+        ]
+        write_pairs(output, words, words.ui("audit.title"), lead, rows, pairs, settings.limits)
+    if fmt == "json":
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    else:
+        for says, word, count, span in rows[1:]:
+            click.echo(f"{word}  {count}  ({span})  {says}")
+        for relation in found.relations[:20]:
+            d = relation.details
+            click.echo(f"  {d['generated']} = {d['training']}  ({d['transform']}, {d['by']})")
+        click.echo(words.ui("audit.limit"))
+    if output:
+        click.echo(words.ui("scan.wrote", file=output), err=True)
+    if found.unread:
+        sys.exit(3)

@@ -1,0 +1,206 @@
+"""`counterproof index build|add|import|search`: reference works, and the copies of them."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from counterproof.errors import ImageError, UserError
+from counterproof.text import LANGUAGES
+
+if TYPE_CHECKING:
+    from counterproof.audit.copy_page import Pair
+    from counterproof.settings import Settings
+    from counterproof.text import Catalogue
+
+__all__ = ["index"]
+
+
+@click.group()
+def index() -> None:
+    """Keep an index of reference works, and find copies of them.
+
+    \b
+    counterproof index build catalogue/ -o works.index
+    counterproof index search works.index suspects/ -o pairs.html
+    counterproof scan suspects/ --index works.index
+    """  # noqa: D301 - click wants the character itself before lines that it must not join
+
+
+@index.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("-o", "--output", required=True, metavar="INDEX", help="The index to write.")
+def build(paths: tuple[str, ...], output: str) -> None:
+    """Index pictures and folders. A build that was stopped goes on where it was."""
+    _add(output, paths, create=True)
+
+
+@index.command()
+@click.argument("index_file", metavar="INDEX")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+def add(index_file: str, paths: tuple[str, ...]) -> None:
+    """Add pictures, folders or whole indices to an index."""
+    _add(index_file, paths, create=False)
+
+
+def _add(target: str, paths: tuple[str, ...], *, create: bool) -> None:
+    from counterproof.app import progress
+    from counterproof.audit.copy_index import CopyIndex
+    from counterproof.audit.sources import expand
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue
+
+    settings = load_settings()
+    words = catalogue(settings.language)
+    for path in paths:
+        if not os.path.exists(path):
+            raise UserError(f"{path}: no such file or folder")
+    shown = progress.wanted(False)
+    total = sum(1 for _ in expand(paths)) if shown else 0
+    with CopyIndex.open(target, create=create) as works:
+        with progress.bar(total, settings.language, shown) as advance:
+            done = works.add(paths, settings, advance)
+        if len(works):
+            from counterproof.audit.copy_search import Searcher
+
+            Searcher(works)  # sorts the features once, so that searches need not
+        for problem in done.problems:
+            click.echo(problem, err=True)
+        said = words.ui("index.added", n=done.new, known=done.known, total=len(works), file=target)
+        click.echo(said, err=True)
+        if not len(works):
+            raise UserError(f"{', '.join(paths)}: expected pictures to index, found none readable")
+    if done.problems:
+        sys.exit(3)
+
+
+@index.command(name="import")
+@click.argument("lists", nargs=-1, required=True, metavar="LIST.csv…")
+@click.option("-o", "--output", required=True, metavar="INDEX", help="The index to add it to.")
+def import_(lists: tuple[str, ...], output: str) -> None:
+    """Take in hash lists: CSV of hash, label, source, with PDQ (hex) or SHA-256 hashes.
+
+    A column `type` says `pdq` or `sha256`; without one, PDQ is assumed.
+    """
+    from counterproof.audit.copy_index import CopyIndex
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue
+
+    words = catalogue(load_settings().language)
+    with CopyIndex.open(output, create=True) as works:
+        for name in lists:
+            count = works.import_list(name)
+            click.echo(words.ui("index.imported", n=count, list=name, file=output), err=True)
+
+
+@index.command()
+@click.argument("index_file", metavar="INDEX")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--format", "fmt", type=click.Choice(["text", "jsonl"]), help="What stdout gets.")
+@click.option("-o", "--output", metavar="FILE", help="Also write the pairs as a page (.html).")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+def search(
+    index_file: str, paths: tuple[str, ...], fmt: str | None, output: str | None, lang: str | None
+) -> None:
+    """Find which reference works pictures show, whole or in part.
+
+    A pipe gets one JSON object a picture: `path` and `matches`, each with `path`, `transform`,
+    `overlap` and `confidence`. Confidence puts matches in order; it is no rate of error.
+    """
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue, visible
+
+    if output and not output.lower().endswith((".html", ".htm")):
+        raise UserError(f"{output}: expected a name that ends in .html")
+    settings = load_settings({"language": lang})
+    words = catalogue(settings.language)
+    fmt = fmt or ("text" if sys.stdout.isatty() else "jsonl")
+    pairs: list[Pair] = []
+    counts = {"n": 0, "found": 0, "unread": 0}
+    for row in _search(index_file, paths, settings, words, pairs):
+        counts["n"] += 1
+        counts["found"] += bool(row["matches"] or row.get("listed"))
+        counts["unread"] += "error" in row
+        if fmt == "jsonl":
+            sys.stdout.buffer.write(json.dumps(row).encode() + b"\n")
+            sys.stdout.buffer.flush()
+            continue
+        name = visible(row["path"])
+        if "error" in row:
+            click.echo(row["error"], err=True)
+        for match in row["matches"]:
+            click.echo(words.ui("index.match", picture=name, **_shown(match, words)))
+        for hit in row.get("listed", []):
+            click.echo(words.ui("index.hit", picture=name, **hit))
+    summary = words.ui("index.summary", found=counts["found"], n=counts["n"])
+    click.echo(summary, err=fmt != "text")
+    if output:
+        from counterproof.audit.copy_page import write_pairs
+
+        title = words.ui("index.title")
+        write_pairs(output, words, title, [summary], [], pairs, settings.limits)
+        click.echo(words.ui("scan.wrote", file=output), err=True)
+    if counts["unread"]:
+        sys.exit(3)
+
+
+def _search(
+    index_file: str,
+    paths: tuple[str, ...],
+    settings: "Settings",
+    words: "Catalogue",
+    pairs: "list[Pair]",
+) -> "Iterator[dict[str, Any]]":
+    from counterproof.audit.case import display_path
+    from counterproof.audit.copies import listed_hits
+    from counterproof.audit.copy_index import CopyIndex
+    from counterproof.audit.copy_page import Pair
+    from counterproof.audit.copy_search import Searcher, read_query
+    from counterproof.audit.sources import expand
+    from counterproof.images import ImageFile
+
+    with CopyIndex.open(index_file) as works:
+        searcher = Searcher(works)
+        listed = works.listed()
+        for ref in expand(paths):
+            row: dict[str, Any] = {"path": display_path(ref.path), "matches": []}
+            try:
+                if ref.problem:
+                    raise ImageError("missing", ref.problem.partition(": ")[2])
+                image = ImageFile.open(ref.path, limits=settings.limits)
+                found = searcher.search(read_query(image))
+                hits = list(listed_hits(image, listed))
+            except ImageError as err:
+                yield row | {"error": str(err)}
+                continue
+            row["matches"] = [match.to_json() for match in found]
+            if hits:
+                row["listed"] = [
+                    {"list": item.source, "label": item.label, "hash": item.kind, "bits": bits}
+                    for item, bits in hits
+                ]
+            for match, value in zip(found, row["matches"], strict=True):
+                says = words.ui("index.pair", **_shown(value, words))
+                place = match.fit
+                pairs.append(
+                    Pair(
+                        ref.path,
+                        match.reference.location,
+                        says,
+                        place.region if place else None,
+                        place.source if place else None,
+                    )
+                )
+            yield row
+
+
+def _shown(match: "dict[str, Any]", words: "Catalogue") -> dict[str, str]:
+    return {
+        "reference": match["path"],
+        "transform": match["transform"].replace("_", " "),
+        "percent": f"{100 * match['overlap']:.0f}",
+        "by": words.ui(f"index.by.{match['by']}"),
+    }

@@ -1,0 +1,416 @@
+"""An index of reference works: one SQLite file with hashes, local features and hash lists.
+
+    meta       schema, algorithms, number of the last change
+    reference  path, size, mtime, sha256, width, height, hash, detail, features, reservations
+    listed     value of a hash, its kind (`pdq`, `sha256`), label and source, as imported
+    cells      where each feature belongs, so that a search reads few of them
+
+References are added in short transactions: a build that was stopped goes on where it was.
+Another index may be added to one, so that parts can be built apart. Hashes of another algorithm
+are refused, never compared.
+"""
+
+import contextlib
+import csv
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from counterproof.audit.case import display_path
+from counterproof.audit.local_features import (
+    ALGORITHM,
+    MAX_REFERENCE,
+    REFERENCE_SIDE,
+    extract,
+)
+from counterproof.audit.sources import expand
+from counterproof.errors import ImageError, UserError
+from counterproof.images import ImageFile
+from counterproof.perceptual import DCT256, SMALL_SIDE, dct256, detail, square
+from counterproof.settings import Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["INDEX_SCHEMA", "Added", "CopyIndex", "Listed", "Reference", "is_index"]
+
+INDEX_SCHEMA = "counterproof.index/1"
+_BATCH = 32
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE reference (
+    id INTEGER PRIMARY KEY, path BLOB UNIQUE, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, hash BLOB NOT NULL,
+    detail REAL NOT NULL, features BLOB NOT NULL, reserved TEXT NOT NULL);
+CREATE TABLE listed (
+    kind TEXT, value TEXT, label TEXT NOT NULL, source TEXT NOT NULL,
+    PRIMARY KEY (kind, value, source)) WITHOUT ROWID;
+CREATE TABLE cells (id INTEGER PRIMARY KEY, changes INTEGER, data BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One reference work, without its features.
+
+    Attributes:
+        number: its row in the index.
+        path: for people.
+        location: as the system names it.
+        sha256: of the file, hex.
+        size: width and height of the upright picture in pixels.
+        reserved: codes of the reservations of rights that the file states.
+    """
+
+    number: int
+    path: str
+    location: str
+    sha256: str
+    size: tuple[int, int]
+    reserved: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of a hash list: somebody's word about a picture that is not here."""
+
+    kind: str
+    value: str
+    label: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of an addition: how many are new, were known, and could not be read."""
+
+    new: int
+    known: int
+    problems: tuple[str, ...]
+
+
+def is_index(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file begins like an SQLite file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
+class CopyIndex:
+    """An open index. Use `CopyIndex.open`, and as a context manager."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, create: bool = False) -> Self:
+        """Open an index.
+
+        Raises:
+            UserError: if it is missing, damaged, not an index, or of other algorithms.
+        """
+        path = Path(path)
+        if not create and not path.is_file():
+            raise UserError(f"{path}: no such index; make one with `counterproof index build`")
+        if path.exists() and path.stat().st_size and not is_index(path):
+            raise UserError(f"{path}: expected an index of counterproof, got another kind of file")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+        except (OSError, sqlite3.Error) as err:
+            raise UserError(f"{path}: cannot open the index: {err}") from err
+        try:
+            _prepare(path, connection, create)
+        except sqlite3.Error as err:
+            connection.close()
+            raise _damaged(path, err) from err
+        except UserError:
+            connection.close()
+            raise
+        return cls(path, connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Commit and close."""
+        if self._db.in_transaction:
+            self._db.execute("COMMIT")
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as err:
+            raise _damaged(self.path, err) from err
+
+    # -- adding -------------------------------------------------------------------------
+
+    def add(
+        self,
+        paths: Iterable[str],
+        settings: Settings,
+        advance: Callable[[str], None] = lambda _path: None,
+    ) -> Added:
+        """Add pictures; those that are here already, by path, size and time, are skipped.
+
+        Args:
+            paths: files, folders, or other indices, whose references are taken over.
+            settings: limits of a picture, and trust lists for reservations.
+            advance: called with each path when it is done.
+        """
+        new = known = 0
+        problems: list[str] = []
+        indices: list[str] = []
+        pictures: list[str] = []
+        for path in paths:
+            (indices if os.path.isfile(path) and is_index(path) else pictures).append(path)
+        for path in indices:
+            new += self._absorb(path)
+        for ref in expand(pictures):
+            if ref.problem:
+                problems.append(ref.problem.partition(": ")[2])
+                continue
+            try:
+                done = self._add_one(ref.path, settings)
+            except ImageError as err:
+                problems.append(str(err))
+            else:
+                new, known = new + done, known + (not done)
+            advance(ref.path)
+        with self._guard():
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+        return Added(new, known, tuple(problems))
+
+    def _add_one(self, path: str, settings: Settings) -> bool:
+        place = os.path.abspath(path)
+        try:
+            info = os.stat(place)
+        except OSError as err:
+            raise ImageError("missing", f"{path}: {err.strerror}") from err
+        key = os.fsencode(place)
+        row = self._db.execute(
+            "SELECT size, mtime FROM reference WHERE path = ?", (key,)
+        ).fetchone()
+        if row == (info.st_size, info.st_mtime_ns):
+            return False
+        values = _read_reference(place, settings)
+        with self._guard():
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM reference WHERE path = ?", (key,))
+            self._db.execute(
+                "INSERT INTO reference (path, size, mtime, sha256, width, height, hash, detail, "
+                "features, reserved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (key, info.st_size, info.st_mtime_ns, *values),
+            )
+            self._changed()
+            if self.changes % _BATCH == 0:
+                self._db.execute("COMMIT")
+        return True
+
+    def _absorb(self, path: str) -> int:
+        with CopyIndex.open(path):  # names it if it is damaged or foreign
+            pass
+        with self._guard():
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+            self._db.execute("ATTACH DATABASE ? AS part", (path,))
+            try:
+                self._db.execute("BEGIN")
+                taken = self._db.execute(
+                    "INSERT OR IGNORE INTO reference (path, size, mtime, sha256, width, height, "
+                    "hash, detail, features, reserved) SELECT path, size, mtime, sha256, width, "
+                    "height, hash, detail, features, reserved FROM part.reference ORDER BY id"
+                ).rowcount
+                self._db.execute("INSERT OR IGNORE INTO listed SELECT * FROM part.listed")
+                self._changed()
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                self._db.execute("DETACH DATABASE part")
+        return taken
+
+    def import_list(self, path: str) -> int:
+        """Take over a hash list: CSV with the columns `hash`, `label`, `source` or without heads.
+
+        Raises:
+            UserError: if it cannot be read, or a line holds neither PDQ (64 hex digits) nor
+                SHA-256. Both have 64 digits: a column `type` or the heading `pdq` or `sha256`
+                says which; PDQ is assumed.
+        """
+        rows = list(_read_list(path))
+        with self._guard():
+            self._db.execute("BEGIN")
+            for item in rows:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?)",
+                    (item.kind, item.value, item.label, item.source),
+                )
+            self._db.execute("COMMIT")
+        return len(rows)
+
+    def _changed(self) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('changes', ?)", (str(self.changes + 1),)
+        )
+
+    # -- reading ------------------------------------------------------------------------
+
+    @property
+    def changes(self) -> int:
+        """How often references were added."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'changes'").fetchone()
+        return int(row[0]) if row else 0
+
+    def __len__(self) -> int:
+        with self._guard():
+            return int(self._db.execute("SELECT count(*) FROM reference").fetchone()[0])
+
+    def references(self) -> list[Reference]:
+        """Return the reference works in the order in which they were added."""
+        with self._guard():
+            rows = self._db.execute(
+                "SELECT id, path, sha256, width, height, reserved FROM reference ORDER BY id"
+            )
+            return [
+                Reference(
+                    n, display_path(p), os.fsdecode(p), sha, (w, h), tuple(json.loads(reserved))
+                )
+                for n, p, sha, w, h, reserved in rows
+            ]
+
+    def hashes(self) -> "tuple[NDArray[np.uint64], NDArray[np.float64]]":
+        """Return the hashes, shape (N, 4), and how much detail each picture has, shape (N,)."""
+        with self._guard():
+            rows = self._db.execute("SELECT hash, detail FROM reference ORDER BY id").fetchall()
+            table = np.frombuffer(b"".join(row[0] for row in rows), dtype=np.uint64)
+            return table.reshape(-1, 4), np.array([row[1] for row in rows], dtype=np.float64)
+
+    def features(self) -> Iterator[bytes]:
+        """Yield the packed features of each reference, in order."""
+        with self._guard():
+            for (data,) in self._db.execute("SELECT features FROM reference ORDER BY id"):
+                yield data
+
+    def listed(self) -> list[Listed]:
+        """Return all lines of the hash lists."""
+        with self._guard():
+            rows = self._db.execute("SELECT kind, value, label, source FROM listed")
+            return [Listed(*row) for row in rows]
+
+    def cells(self) -> bytes | None:
+        """Return where the features belong, if it was computed since the last change."""
+        with self._guard():
+            row = self._db.execute(
+                "SELECT data FROM cells WHERE id = 1 AND changes = ?", (self.changes,)
+            ).fetchone()
+            return row[0] if row else None
+
+    def keep_cells(self, data: bytes) -> None:
+        """Keep where the features belong; an index that cannot be written computes it anew."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("INSERT OR REPLACE INTO cells VALUES (1, ?, ?)", (self.changes, data))
+
+
+def _prepare(path: Path, connection: sqlite3.Connection, create: bool) -> None:
+    connection.execute("PRAGMA synchronous=NORMAL")
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    algorithms = json.dumps([DCT256, ALGORITHM])
+    if not tables:
+        if not create:
+            raise UserError(f"{path}: expected an index of counterproof, got an empty file")
+        connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
+        connection.executemany(
+            "INSERT INTO meta VALUES (?, ?)",
+            [("schema", INDEX_SCHEMA), ("algorithms", algorithms), ("changes", "0")],
+        )
+        return
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+    found = dict(connection.execute("SELECT key, value FROM meta")) if "meta" in names else {}
+    if "reference" not in names or found.get("schema") != INDEX_SCHEMA:
+        said = found.get("schema") or "another SQLite file"
+        raise UserError(f"{path}: expected an index ({INDEX_SCHEMA}), got {said}")
+    if found.get("algorithms") != algorithms:
+        raise UserError(
+            f"{path}: made with {found.get('algorithms')}, this version compares {algorithms}; "
+            "build it anew"
+        )
+    connection.execute("SELECT max(id) FROM reference").fetchone()
+
+
+def _damaged(path: Path, err: Exception) -> UserError:
+    return UserError(f"{path}: the index is damaged ({err}); build it anew")
+
+
+def _read_reference(path: str, settings: Settings) -> tuple[Any, ...]:
+    """Read one picture: all that the index keeps of it."""
+    image = ImageFile.open(path, limits=settings.limits)
+    grey = square(image.luminance(SMALL_SIDE))
+    large = image.luminance(REFERENCE_SIDE)
+    features = extract(large, MAX_REFERENCE)
+    info = image.info
+    reserved = [item.code for item in _reservations(image, settings) if item.claim == "reserved"]
+    return (
+        image.sha256,
+        info.width,
+        info.height,
+        bytes.fromhex(dct256(grey)),
+        detail(grey),
+        features.pack(),
+        json.dumps(reserved),
+    )
+
+
+def _reservations(image: ImageFile, settings: Settings) -> list[Any]:
+    from counterproof.findings import Finding
+    from counterproof.provenance.rights import RightsAnalyzer
+
+    found = RightsAnalyzer(settings).analyze(image)
+    return [item for item in found if isinstance(item, Finding)]
+
+
+def _read_list(path: str) -> Iterator[Listed]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row and any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as err:
+        raise UserError(f"{path}: cannot read the hash list: {err}") from err
+    if not rows:
+        raise UserError(f"{path}: expected lines of hash, label, source; the list is empty")
+    heads = [cell.strip().lower() for cell in rows[0]]
+    named = not any(_HEX.fullmatch(cell.strip()) for cell in rows[0])
+    columns = heads if named else ["hash", "label", "source", "type"]
+    for number, row in enumerate(rows[1:] if named else rows, 2 if named else 1):
+        cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
+        kind = (cells.get("type") or cells.get("kind") or "").lower()
+        value = cells.get("hash") or cells.get("value") or ""
+        for name in ("pdq", "sha256"):
+            if cells.get(name):
+                kind, value = name, cells[name]
+        if not _HEX.fullmatch(value) or kind not in ("", "pdq", "sha256"):
+            raise UserError(
+                f"{path}, line {number}: expected 64 hex digits of a PDQ or SHA-256 hash, "
+                f"got {value[:80]!r}" + (f" of type {kind!r}" if kind else "")
+            )
+        source = cells.get("source") or Path(path).name
+        yield Listed(kind or "pdq", value.lower(), cells.get("label", "")[:200], source[:200])
+
+
+_HEX = re.compile(r"[0-9a-fA-F]{64}")

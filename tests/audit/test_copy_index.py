@@ -1,0 +1,276 @@
+"""The index of reference works: copies found, strangers not, damage named, builds resumed."""
+
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from counterproof.app.index import index as command
+from counterproof.audit import copy_index
+from counterproof.audit.copies import relate
+from counterproof.audit.copy_index import CopyIndex
+from counterproof.audit.copy_search import Searcher, read_query
+from counterproof.audit.local_features import MAX_REFERENCE, Features, extract
+from counterproof.audit.pdq import pdq
+from counterproof.errors import UserError
+from counterproof.findings import Relation
+from counterproof.images import ImageFile
+from counterproof.settings import Settings
+
+Pixels = NDArray[np.uint8]
+
+
+def scene(seed: int, side: int = 420) -> Pixels:
+    """A picture with detail at several scales that no other seed has."""
+    rng = np.random.default_rng(seed)
+    picture = np.full((side * 3 // 4, side, 3), rng.integers(60, 190, 3), np.uint8)
+    for _ in range(110):
+        x, y = int(rng.integers(0, side)), int(rng.integers(0, side * 3 // 4))
+        ink = [int(v) for v in rng.integers(0, 256, 3)]
+        if rng.random() < 0.5:
+            cv2.circle(picture, (x, y), int(rng.integers(3, 40)), ink, -1)
+        else:
+            w, h = rng.integers(4, 70, 2)
+            cv2.rectangle(picture, (x, y), (x + int(w), y + int(h)), ink, -1)
+    blurred = cv2.GaussianBlur(picture, (0, 0), 1.0)
+    return np.asarray(blurred, dtype=np.uint8)
+
+
+def save(path: Path, picture: Pixels, quality: int = 88) -> str:
+    assert cv2.imwrite(str(path), np.ascontiguousarray(picture), [1, quality])
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def works(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An index of eight works, and their folder."""
+    folder = tmp_path_factory.mktemp("works")
+    for seed in range(8):
+        save(folder / f"{seed}.jpg", scene(seed))
+    path = tmp_path_factory.mktemp("index") / "works.index"
+    with CopyIndex.open(path, create=True) as made:
+        assert made.add([str(folder)], Settings(home=folder)).new == 8
+    return path, folder
+
+
+def search(path: Path, picture: Pixels, quality: int = 85) -> list[Any]:
+    data = cv2.imencode(".jpg", np.ascontiguousarray(picture), [1, quality])[1].tobytes()
+    with CopyIndex.open(path) as opened:
+        return Searcher(opened).search(read_query(ImageFile.open(data)))
+
+
+def inset(picture: Pixels) -> Pixels:
+    ground = scene(90, 640)
+    small = cv2.resize(picture, (250, 188), interpolation=cv2.INTER_AREA)
+    ground[200 : 200 + 188, 300 : 300 + 250] = small
+    return ground
+
+
+@pytest.mark.parametrize(
+    ("change", "transform", "overlap"),
+    [
+        (lambda a: a, "none", 1.0),
+        (lambda a: a[:, ::-1], "mirrored", 1.0),
+        (lambda a: a[::-1, ::-1], "turned_180", 1.0),
+        (lambda a: cv2.rotate(a, cv2.ROTATE_90_CLOCKWISE), "turned_90", 1.0),
+        (lambda a: cv2.rotate(a, cv2.ROTATE_90_COUNTERCLOCKWISE), "turned_270", 1.0),
+        (lambda a: a.transpose(1, 0, 2), "transposed", 1.0),
+        (lambda a: a[::-1, ::-1].transpose(1, 0, 2), "transversed", 1.0),
+        (lambda a: a[60:240, 100:340], "none", 0.33),
+        (lambda a: cv2.resize(a, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA), "none", 1.0),
+        (inset, "none", 1.0),
+    ],
+)
+def test_a_copy_is_found(
+    works: tuple[Path, Path], change: Any, transform: str, overlap: float
+) -> None:
+    found = search(works[0], change(scene(3)))
+    assert [Path(match.reference.path).name for match in found] == ["3.jpg"]
+    assert found[0].transform == transform
+    assert found[0].overlap == pytest.approx(overlap, abs=0.05)
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_the_hash_alone_knows_flips_and_turns(works: tuple[Path, Path], turn: int) -> None:
+    picture = scene(5)
+    view = picture.transpose(1, 0, 2) if turn >= 4 else picture
+    view = view[:: -1 if turn & 1 else 1, :: -1 if turn & 2 else 1]
+    data = cv2.imencode(".png", np.ascontiguousarray(view))[1].tobytes()
+    query = read_query(ImageFile.open(data))
+    with CopyIndex.open(works[0]) as opened:
+        searcher = Searcher(opened)
+        by_features = searcher.search(query)
+        nothing = Features(np.zeros((0, 2), np.float32), *[np.zeros((0, 32), np.int8)] * 2)
+        blind = type(query)(query.sha256, query.size, query.hashes, query.detail, nothing)
+        by_hash = searcher.search(blind)
+    assert [match.by for match in by_hash] == ["hash"]
+    assert by_hash[0].transform == by_features[0].transform
+
+
+def test_strangers_and_even_surfaces_are_not_found(works: tuple[Path, Path]) -> None:
+    for seed in range(40, 44):
+        assert search(works[0], scene(seed)) == []
+    assert search(works[0], np.full((300, 400, 3), 200, np.uint8)) == []
+
+
+def test_a_reference_takes_at_most_ten_kilobytes() -> None:
+    grey = cv2.cvtColor(scene(1, 512), cv2.COLOR_BGR2GRAY)
+    features = extract(np.asarray(grey, np.uint8), MAX_REFERENCE)
+    packed = features.pack()
+    assert len(features.words) > 100
+    assert len(packed) <= 10_000
+    back = Features.unpack(packed)
+    assert np.array_equal(back.words, features.words)
+    assert np.allclose(back.points, features.points, atol=1e-4)
+
+
+def test_a_stopped_build_goes_on(
+    works: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = copy_index._read_reference
+    seen: list[str] = []
+
+    def stops(path: str, settings: Settings) -> Any:
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        seen.append(path)
+        return read(path, settings)
+
+    monkeypatch.setattr(copy_index, "_read_reference", stops)
+    target, settings = tmp_path / "part.index", Settings(home=tmp_path)
+    with pytest.raises(KeyboardInterrupt), CopyIndex.open(target, create=True) as made:
+        made.add([str(works[1])], settings)
+    monkeypatch.setattr(copy_index, "_read_reference", read)
+    with CopyIndex.open(target) as made:
+        again = made.add([str(works[1])], settings)
+        assert (again.new, again.known) == (3, 5)
+        assert len(made) == 8
+
+
+def test_indices_are_joined(works: tuple[Path, Path], tmp_path: Path) -> None:
+    save(tmp_path / "other.jpg", scene(20))
+    target = tmp_path / "joined.index"
+    with CopyIndex.open(target, create=True) as made:
+        made.add([str(tmp_path / "other.jpg"), str(works[0])], Settings(home=tmp_path))
+        assert len(made) == 9
+    assert Path(search(target, scene(6))[0].reference.path).name == "6.jpg"
+
+
+def test_damaged_and_foreign_files_are_named(works: tuple[Path, Path], tmp_path: Path) -> None:
+    text, other, cut = tmp_path / "a.index", tmp_path / "b.index", tmp_path / "c.index"
+    text.write_text("hello")
+    sqlite3.connect(other).execute("CREATE TABLE meta (key, value)").connection.commit()
+    cut.write_bytes(works[0].read_bytes()[:9000])
+    old = tmp_path / "d.index"
+    old.write_bytes(works[0].read_bytes())
+    with sqlite3.connect(old) as db:
+        db.execute("UPDATE meta SET value = '[]' WHERE key = 'algorithms'")
+    for path, says in ((text, "expected"), (other, "expected"), (cut, "damaged"), (old, "anew")):
+        with pytest.raises(UserError, match=says) as caught:
+            CopyIndex.open(path).references()
+        assert str(path) in str(caught.value)
+
+
+def test_the_command_answers_each_picture(works: tuple[Path, Path], tmp_path: Path) -> None:
+    save(tmp_path / "copy.jpg", scene(2)[:, ::-1])
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xffnothing")
+    page = tmp_path / "pairs.html"
+    arguments = ["search", str(works[0]), str(tmp_path), "--format", "jsonl", "-o", str(page)]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 3
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [Path(row["path"]).name for row in rows] == ["bad.jpg", "copy.jpg"]
+    assert "error" in rows[0]
+    (match,) = rows[1]["matches"]
+    assert Path(match["path"]).name == "2.jpg"
+    assert match["transform"] == "mirrored"
+    assert match["overlap"] > 0.95
+    assert 0 < match["confidence"] <= 1
+    text = page.read_text()
+    assert text.count("<svg") == 2
+    assert "<rect" in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_hash_lists_are_read_and_met(works: tuple[Path, Path], tmp_path: Path) -> None:
+    picture = tmp_path / "wanted.png"
+    cv2.imwrite(str(picture), scene(30))
+    value = pdq(ImageFile.open(picture).pixels()).value
+    digest = hashlib.sha256(picture.read_bytes()).hexdigest()
+    lines = tmp_path / "list.csv"
+    lines.write_text(f"hash,label,source,type\n{value},one,desk,pdq\n{digest},two,desk,sha256\n")
+    target = tmp_path / "lists.index"
+    result = CliRunner().invoke(command, ["import", str(lines), "-o", str(target)])
+    assert result.exit_code == 0, result.output
+    result = CliRunner().invoke(command, ["search", str(target), str(picture)])
+    row = json.loads(result.stdout)
+    assert {(hit["label"], hit["bits"]) for hit in row["listed"]} == {("one", 0), ("two", 0)}
+    lines.write_text("hash,label\nnot-a-hash,x\n")
+    with CopyIndex.open(target) as opened, pytest.raises(UserError, match="line 2"):
+        opened.import_list(str(lines))
+
+
+class Scanned:
+    """A case of one picture that was scanned."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.sha256 = ImageFile.open(path).sha256
+
+    def facts(self) -> Any:
+        yield self.sha256, {"hash.dct256": {}}
+
+    def location(self, _sha256: str) -> str:
+        return self.path
+
+    def record_at(self, _path: str) -> None:
+        return None
+
+
+def test_a_scan_relates_copies_and_lost_reservations(tmp_path: Path) -> None:
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        b'xmlns:tdm="http://www.w3.org/ns/tdmrep/" tdm:reservation="1"/></rdf:RDF></x:xmpmeta>'
+    )
+    segment = b"http://ns.adobe.com/xap/1.0/\0" + packet
+    plain = Path(save(tmp_path / "copy.jpg", scene(50))).read_bytes()
+    work = tmp_path / "work.jpg"
+    work.write_bytes(
+        plain[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + plain[2:]
+    )
+    target = tmp_path / "w.index"
+    with CopyIndex.open(target, create=True) as made:
+        made.add([str(work)], Settings(home=tmp_path))
+        assert made.references()[0].reserved == ("rights.tdm",)
+    settings = Settings(home=tmp_path, indices=(target,))
+    case: Any = Scanned(str(tmp_path / "copy.jpg"))
+    found: list[Relation] = list(relate(case, settings))
+    assert [item.code for item in found] == ["copy.of", "rights.lost"]
+    assert found[0].details["transform"] == "none"
+    same: Any = Scanned(str(work))
+    assert list(relate(same, settings)) == []
+
+
+def test_pdq_is_the_published_one(test_data: Path) -> None:
+    """The value that its authors publish for their bridge, in all their libraries' tests."""
+    folder = test_data / "copies" / "pdq"
+    bridge = folder / "pdq__data__bridge-mods__aaa-orig.jpg"
+    if not bridge.is_file():
+        pytest.skip("the bridge of PDQ's tests is not here")
+    from PIL import Image
+
+    found = pdq(np.asarray(Image.open(bridge).convert("RGB")))
+    expected = "f8f8f0cee0f4a84f06370a22038f63f0b36e2ed596621e1d33e6b39c4e9c9b22"
+    assert (found.value, found.quality) == (expected, 100)
+
+
+def test_an_even_surface_has_no_pdq_quality() -> None:
+    assert pdq(np.full((200, 300, 3), 90, np.uint8)).quality == 0

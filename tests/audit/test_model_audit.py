@@ -1,0 +1,118 @@
+"""What a model gives back: planted copies counted, clean output clear, errors named."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from counterproof.app.audit import audit
+from counterproof.audit.model_audit import audit_model, clopper_pearson
+from counterproof.errors import UserError
+from counterproof.settings import Settings
+
+Pixels = NDArray[np.uint8]
+
+
+def scene(seed: int) -> Pixels:
+    rng = np.random.default_rng(seed)
+    picture = np.full((150, 200, 3), rng.integers(40, 210, 3), np.uint8)
+    for _ in range(60):
+        x, y, r = int(rng.integers(0, 200)), int(rng.integers(0, 150)), int(rng.integers(3, 22))
+        cv2.circle(picture, (x, y), r, [int(v) for v in rng.integers(0, 256, 3)], -1)
+    return picture
+
+
+def fill(folder: Path, pictures: list[Pixels]) -> Path:
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(folder / f"{number:03d}.jpg"), np.ascontiguousarray(picture), [1, 80])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("model")
+    clean = [scene(1000 + i) for i in range(12)]
+    copies = [scene(2)[:, ::-1], scene(7)[15:, 20:]]
+    return {
+        "training": fill(root / "training", [*(scene(i) for i in range(16)), scene(3)]),
+        "holdout": fill(root / "holdout", [scene(500 + i) for i in range(12)]),
+        "clean": fill(root / "clean", clean),
+        "copying": fill(root / "copying", [*clean[:10], *copies]),
+    }
+
+
+def test_planted_copies_are_counted(folders: dict[str, Path], tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    found = audit_model(
+        folders["copying"], folders["training"], folders["holdout"], settings=settings
+    )
+    by_code = {item.code: item for item in found.answers}
+    headline = found.answers[0]
+    assert (headline.code, headline.answer) == ("model.copies", "found")
+    assert (headline.k, headline.n) == (2, 12)
+    assert (headline.low, headline.high) == clopper_pearson(2, 12)
+    assert headline.details["holdout_k"] == 0
+    pairs = {
+        (Path(r.details["generated"]).name, Path(r.details["training"]).name)
+        for r in found.relations
+    }
+    assert pairs == {("010.jpg", "002.jpg"), ("011.jpg", "007.jpg")}
+    assert by_code["model.training_duplicates"].k == 2
+    assert by_code["model.membership"].answer == "not_resolvable"
+
+
+def test_clean_output_is_clear(folders: dict[str, Path], tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    found = audit_model(folders["clean"], folders["training"], settings=settings)
+    assert found.answers[0].answer == "clear"
+    assert found.relations == ()
+    assert all(item.answer != "found" for item in found.answers if "duplicates" not in item.code)
+
+
+def test_a_picture_that_has_gone_from_training_is_forgotten(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path)
+    training = fill(tmp_path / "training", [scene(i) for i in range(6)])
+    assert audit_model(folders["copying"], training, settings=settings).answers[0].k == 1
+    (training / "002.jpg").unlink()
+    assert audit_model(folders["copying"], training, settings=settings).answers[0].k == 0
+
+
+def test_the_command_writes_what_the_contract_says(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    page = tmp_path / "model.html"
+    arguments = ["model", "--generated", str(folders["copying"]), "--format", "json"]
+    arguments += ["--training", str(folders["training"]), "-o", str(page)]
+    result = CliRunner().invoke(audit, arguments)
+    assert result.exit_code == 0, result.output
+    value = json.loads(result.stdout)
+    assert value["schema"] == "counterproof.model_audit/1"
+    for item in value["answers"]:
+        assert {"code", "answer", "k", "n", "low", "high"} <= set(item)
+        assert item["answer"] in ("found", "clear", "not_resolvable")
+    assert len(value["relations"]) == 2
+    assert page.read_text().count("<svg") == 4
+
+
+def test_folders_that_cannot_be_audited_are_named(folders: dict[str, Path], tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    empty, one = fill(tmp_path / "empty", []), fill(tmp_path / "one", [scene(1)])
+    for training, says in ((empty, "found 0"), (one, "found 1"), (tmp_path / "none", "no such")):
+        with pytest.raises(UserError, match=says) as caught:
+            audit_model(folders["clean"], training, settings=settings)
+        assert str(training) in str(caught.value)
+
+
+def test_the_interval_is_exact() -> None:
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
+    low, high = clopper_pearson(0, 2995)
+    assert low == 0.0
+    assert high == pytest.approx(0.00123, abs=1e-5)
+    assert clopper_pearson(5, 5)[1] == 1.0
