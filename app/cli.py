@@ -24,8 +24,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "counterproof.app.explain:explain",
         "Say what a code or status means, and does not.",
     ),
-    "report": ("counterproof.app.report:report", "Write a report from a case."),
-    "case": ("counterproof.app.case:case", "Merge cases, or add a note to one."),
+    "report": (
+        "counterproof.app.report:report",
+        "Write a report from a case; compare two; state methods.",
+    ),
+    "case": ("counterproof.app.case:case", "Merge, annotate, seal and verify cases."),
     "mark": ("counterproof.app.mark:mark", "Mark pictures: label, watermark, credential."),
     "recover": ("counterproof.app.recover:recover", "Find the credential that a copy lost."),
     "index": ("counterproof.app.index:index", "Index reference works, and find copies of them."),

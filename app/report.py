@@ -1,13 +1,41 @@
-"""`counterproof report CASE -o FILE`: what a scan found, as a document or as data."""
+"""`counterproof report CASE -o FILE`, `report diff`, `report statement`."""
+
+import json
+import sys
+from pathlib import Path
 
 import click
 
+from counterproof.errors import UserError
 from counterproof.text import LANGUAGES
 
 __all__ = ["report"]
 
+_DEFAULT = "write"
 
-@click.command()
+
+class ReportGroup(click.Group):
+    """A group whose first word may be left out: `report CASE` is `report write CASE`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the default subcommand before arguments that name none."""
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=ReportGroup)
+def report() -> None:
+    """Write a report from a case, compare two cases, or state methods and error rates.
+
+    \b
+    counterproof report press.case -o press.html
+    counterproof report diff before.case after.case
+    counterproof report statement -o methods.html
+    """  # noqa: D301 - click wants the character itself before lines that it must not join
+
+
+@report.command(_DEFAULT)
 @click.argument("case_file", metavar="CASE")
 @click.option(
     "-o",
@@ -19,8 +47,17 @@ __all__ = ["report"]
     help="Where to write; .html .csv .jsonl .json .sarif or .parquet. - is HTML on stdout.",
 )
 @click.option("--all", "everything", is_flag=True, help="Every picture the case ever saw.")
+@click.option("--suppress", metavar="FILE", help="List what was set aside, with its reasons.")
+@click.option("--as-of", metavar="DATE", help="The day on which suppressions hold, YYYY-MM-DD.")
 @click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
-def report(case_file: str, outputs: tuple[str, ...], everything: bool, lang: str | None) -> None:
+def write(
+    case_file: str,
+    outputs: tuple[str, ...],
+    everything: bool,
+    suppress: str | None,
+    as_of: str | None,
+    lang: str | None,
+) -> None:
     """Write a report from CASE, the file in which a scan keeps what it found.
 
     The suffix of FILE says what it gets: a page for people that opens offline (.html), or
@@ -30,17 +67,19 @@ def report(case_file: str, outputs: tuple[str, ...], everything: bool, lang: str
     from counterproof.audit.case import Case
     from counterproof.audit.report import write_report
     from counterproof.audit.rules import judge_all
+    from counterproof.audit.suppressions import load_suppressions
     from counterproof.settings import load_settings
     from counterproof.text import catalogue
 
-    settings = load_settings({"language": lang})
+    settings = load_settings({"language": lang, "as_of": as_of})
     words = catalogue(settings.language)
     wanted = [(name, "html" if name == "-" else exports.format_of(name)) for name in outputs]
+    asides = load_suppressions(Path(suppress)) if suppress else ()
     with Case.open(case_file) as case:
         scan = None if everything else case.scan
         for name, kind in wanted:
             if kind == "html":
-                write_report(case, name, settings, scan=scan)
+                write_report(case, name, settings, scan=scan, suppressions=asides)
             else:
                 with exports.open_writer(name, kind, words) as writer:
                     for record in judge_all(case.records(scan), settings):
@@ -49,3 +88,63 @@ def report(case_file: str, outputs: tuple[str, ...], everything: bool, lang: str
                     writer.close(case.relations(), {"case": case_file, "counts": counts})
             if name != "-":
                 click.echo(words.ui("scan.wrote", file=name), err=True)
+
+
+@report.command()
+@click.argument("before", metavar="BEFORE")
+@click.argument("after", metavar="AFTER")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What stdout gets.",
+)
+@click.option("--fail-on-change", is_flag=True, help="Exit 1 if a picture is said otherwise of.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+def diff(before: str, after: str, fmt: str, fail_on_change: bool, lang: str | None) -> None:
+    """Say what is different between the last scans of two cases, BEFORE and AFTER."""
+    from counterproof.audit.case import Case
+    from counterproof.audit.report_diff import compare_cases, lines
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue
+
+    settings = load_settings({"language": lang})
+    with Case.open(before) as old, Case.open(after) as new:
+        found = compare_cases(old, new, settings)
+    if fmt == "json":
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+    else:
+        for line in lines(found, catalogue(settings.language)):
+            click.echo(line)
+    sys.exit(1 if fail_on_change and found.changed else 0)
+
+
+@report.command()
+@click.option("-o", "--output", default="-", metavar="FILE", help=".html or .json; - is HTML.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+def statement(output: str, lang: str | None) -> None:
+    """Write a public page of methods, error rates with their n, and limits.
+
+    It is about this installation and holds nothing of any picture.
+    """
+    from counterproof.audit.exports import open_atomically
+    from counterproof.audit.report import document
+    from counterproof.audit.statement import statement as describe
+    from counterproof.settings import load_settings
+    from counterproof.text import catalogue
+
+    settings = load_settings({"language": lang})
+    words = catalogue(settings.language)
+    kind = "html" if output == "-" else Path(output).suffix.lower().lstrip(".")
+    if kind not in ("html", "json"):
+        raise UserError(f"{output}: expected a name that ends in .html or .json")
+    found = describe(settings)
+    text = json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n"
+    if kind == "html":
+        text = document("statement.html", words, {"statement": found})
+    with open_atomically(output) as stream:
+        stream.write(text.encode())
+    if output != "-":
+        click.echo(words.ui("scan.wrote", file=output), err=True)

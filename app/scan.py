@@ -1,5 +1,6 @@
 """`counterproof scan PATH…`: the main job."""
 
+import datetime as dt
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from counterproof.audit.case import Case
     from counterproof.audit.exports import Writer
     from counterproof.audit.scan import Scanned
+    from counterproof.audit.suppressions import Suppression
     from counterproof.settings import Settings
 
 __all__ = ["FailOn", "scan"]
@@ -101,6 +103,7 @@ class FailOn:
     help="Exit 1 if a status or code is found, e.g. synthetic or privacy.gps:medium.",
 )
 @click.option("--baseline", metavar="CASE", help="With --fail-on: count only what is new.")
+@click.option("--suppress", metavar="FILE", help="With --fail-on: pass over what is set aside.")
 @click.option(
     "--index",
     "indices",
@@ -164,6 +167,11 @@ def _scan(paths: tuple[str, ...], settings: "Settings", options: dict[str, Any])
     fmt = options["fmt"] or ("text" if sys.stdout.isatty() else "jsonl")
     started = time.monotonic()
     tally = Tally(selectors)
+    tally.today = settings.as_of
+    if options["suppress"]:
+        from counterproof.audit.suppressions import load_suppressions
+
+        tally.suppressions = load_suppressions(Path(options["suppress"]))
     with ExitStack() as stack:
         if options["baseline"]:
             tally.baseline = stack.enter_context(Case.open(options["baseline"]))
@@ -256,6 +264,8 @@ class Tally:
     def __init__(self, selectors: list[FailOn]) -> None:
         self.selectors = selectors
         self.baseline: Case | None = None
+        self.suppressions: tuple[Suppression, ...] = ()
+        self.today = dt.date.min
         self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
         self.known = 0
         self.first: dict[Status, list[Record]] = {}
@@ -278,6 +288,10 @@ class Tally:
         words: set[str] = set().union(*(item.words(record) for item in self.selectors))
         if words and self.baseline and record.sha256:
             words -= self.baseline.words_of(record.sha256)
+        if words and self.suppressions:
+            from counterproof.audit.suppressions import set_aside
+
+            words -= set_aside(self.suppressions, record, words, self.today)
         return words
 
     def relate(self, case: "Case") -> None:

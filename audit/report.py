@@ -21,6 +21,7 @@ from counterproof import __version__
 from counterproof.analysis import Stage
 from counterproof.audit import thumbnails
 from counterproof.audit.exports import Target, open_atomically
+from counterproof.audit.overview import Overview, bars
 from counterproof.audit.page import (
     QUESTIONS,
     Coverage,
@@ -31,8 +32,10 @@ from counterproof.audit.page import (
 from counterproof.audit.quotes import Line
 from counterproof.audit.rules import judge_all
 from counterproof.audit.selection import Gathered, gather
+from counterproof.audit.statement import cards
+from counterproof.audit.suppressions import Suppression
 from counterproof.errors import CaseError
-from counterproof.findings import Answers, Basis, Record, Relation, RunInfo, Status
+from counterproof.findings import Answers, Basis, Record, Relation, RunInfo, Severity, Status
 from counterproof.settings import Limits, Settings
 from counterproof.text import Catalogue, catalogue, visible
 
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from counterproof.audit.case import Case
+    from counterproof.audit.case import Case, Note
 
 __all__ = ["coverage_of", "document", "now", "write_page", "write_report"]
 
@@ -124,6 +127,7 @@ def write_report(
     scan: int | None = None,
     made_at: dt.datetime | None = None,
     title: str = "",
+    suppressions: Iterable[Suppression] = (),
 ) -> None:
     """Write the report of a case.
 
@@ -134,13 +138,16 @@ def write_report(
         scan: only the pictures that this scan saw; all by default.
         made_at: time to print; now by default.
         title: of the report; the name of the case by default.
+        suppressions: findings that were set aside; listed with their reasons.
 
     Raises:
         UserError: if the file cannot be written.
     """
     words = catalogue(settings.language)
 
-    found = gather(judge_all(case.records(scan), settings), words)
+    overview, asides = Overview(), [Aside(item) for item in suppressions]
+    records = _aside(overview.watch(judge_all(case.records(scan), settings)), asides, settings)
+    found = gather(records, words)
     run = case.run()
     coverage = coverage_of(run, settings)
     leaves = [Leaf(_anchor(r, n), page(r, words, coverage)) for n, r in enumerate(found.pages)]
@@ -171,6 +178,13 @@ def write_report(
         "runs": list(found.runs.values()),
         "missing": missing(words, coverage),
         "case_notes": [note for note in case.notes("") if note.text],
+        "overview": overview,
+        "passed": overview.passed(coverage.ran),
+        "plot": _plot(overview, words),
+        "asides": asides,
+        "disputes": _disputes(case, anchors),
+        "today": settings.as_of,
+        "cards_of_models": list(cards()),
         "made_at": (made_at or now()).isoformat(sep=" ", timespec="minutes"),
         "single": False,
     }
@@ -210,6 +224,7 @@ def write_page(
         "runs": list(found.runs.values()),
         "missing": missing(words, coverage),
         "case_notes": [],
+        "cards_of_models": list(cards()),
         "made_at": (made_at or now()).isoformat(sep=" ", timespec="minutes"),
         "single": True,
     }
@@ -257,6 +272,63 @@ def coverage_of(run: RunInfo, settings: Settings) -> Coverage:
             elif prefix not in later or later[prefix].includes(analyzer.stage):
                 later[prefix] = analyzer.stage
     return Coverage(run.profile, frozenset(ran), {k: v for k, v in later.items() if k not in ran})
+
+
+@dataclass(slots=True)
+class Aside:
+    """A suppression, and how many findings and statuses it covers."""
+
+    entry: Suppression
+    covered: int = 0
+
+
+def _aside(records: Iterable[Record], asides: list[Aside], settings: Settings) -> Iterator[Record]:
+    """Pass records on, counting what each suppression covers."""
+    for record in records:
+        for item in asides:
+            words = [record.verdict.status.value, *(f.code for f in record.findings)]
+            item.covered += sum(item.entry.covers(record, word) for word in words)
+        yield record
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A picture whose finding somebody disputes, what was written, and how it ended."""
+
+    path: str
+    anchor: str
+    notes: tuple["Note", ...]
+    outcome: str  # `open`, `upheld`, `corrected`, `withdrawn`
+
+
+_DISPUTE_KINDS = ("dispute", "outcome.upheld", "outcome.corrected", "outcome.withdrawn")
+
+
+def _disputes(case: "Case", anchors: Mapping[str, str]) -> list[Dispute]:
+    """Gather disputes and outcomes by picture; a dispute after an outcome opens it again."""
+    threads: dict[str, list[Note]] = {}
+    for note in case.notes():
+        settles = note.kind in _DISPUTE_KINDS and note.sha256 in threads
+        if note.kind == "dispute" or settles:
+            threads.setdefault(note.sha256, []).append(note)
+    found = []
+    for sha256, notes in threads.items():
+        path = visible((case.paths_of(sha256) or [sha256])[0])
+        last = notes[-1].kind
+        outcome = "open" if last == "dispute" else last.removeprefix("outcome.")
+        found.append(Dispute(path, anchors.get(sha256, ""), tuple(notes), outcome))
+    return found
+
+
+def _plot(overview: Overview, words: Catalogue) -> "Markup":
+    """Draw the mix of verdicts by folder."""
+    from markupsafe import Markup
+
+    families = {status: str(name) for status, name in _FAMILIES.items()}
+    rows = [(visible(name), mix, n) for name, mix, n in overview.riskiest(families)]
+    order = dict.fromkeys(_FAMILIES.values())
+    title = words.ui("report.plot.folders")
+    return Markup(bars(rows, order, title, lambda part: words.ui(f"family.{part}")))
 
 
 # -- views, maps, relations -------------------------------------------------------------
@@ -449,6 +521,8 @@ def _shared(words: Catalogue) -> dict[str, Any]:
         "questions": QUESTIONS,
         "answer_words": {name: list(kind) for name, kind in get_type_hints(Answers).items()},
         "bases": list(Basis),
+        "dispute_kinds": _DISPUTE_KINDS,
+        "severities": list(Severity)[::-1],
         "version": __version__,
     }
 
@@ -483,7 +557,9 @@ def _write_bodies(leaves: list[Leaf], words: Catalogue) -> list[Leaf]:
 
 
 def _render(target: Target, words: Catalogue, context: dict[str, Any]) -> None:
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    style = "".join(
+        (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "extra.css")
+    )
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     counts = context["found"].counts
     style += "".join(

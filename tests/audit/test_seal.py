@@ -1,0 +1,271 @@
+"""A seal names what changed, and other programs accept its signature and its time stamp."""
+
+import http.server
+import json
+import shutil
+import sqlite3
+import subprocess
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from counterproof.app.cli import cli
+from counterproof.audit.seal import root_of
+
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="the authority needs the openssl program"
+)
+CONFIG = """[tsa]
+default_tsa=t
+[t]
+serial={folder}/serial
+signer_cert={folder}/tsa.pem
+certs={folder}/root.pem
+signer_key={folder}/tsa.key
+signer_digest=sha256
+default_policy=1.2.3.4
+digests=sha256
+accuracy=secs:1
+ordering=no
+tsa_name=no
+ess_cert_id_chain=no
+ess_cert_id_alg=sha256
+"""
+EXTENSIONS = "extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COUNTERPROOF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COUNTERPROOF_LANGUAGE", "en")
+    for name in ("CERT", "KEY"):
+        monkeypatch.delenv(f"COUNTERPROOF_SIGNING_{name}", raising=False)
+    return tmp_path / "home"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(item) for item in arguments])
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(3):
+        Image.new("RGB", (32, 32), (number * 40, 90, 30)).save(folder / f"{number}.png")
+    path = tmp_path / "a.case"
+    done = run("scan", folder, "--case", path, "--profile", "quick", "-j", "1", "-q")
+    assert done.exit_code == 0
+    assert run("case", "note", path, "-m", "first").exit_code == 0
+    return path
+
+
+@pytest.fixture
+def bundle(case: Path, tmp_path: Path) -> Path:
+    target = tmp_path / "b.zip"
+    assert run("case", "seal", case, "-o", target).exit_code == 0
+    return target
+
+
+def changes(target: Path, *flags: str) -> list[tuple[str, int, str, str]]:
+    done = run("case", "verify", target, "--format", "json", *flags)
+    found = json.loads(done.stdout)["changes"]
+    assert done.exit_code == (1 if found else 0)
+    return [(item["part"], item["line"], item["what"], item["how"]) for item in found]
+
+
+def rewrite(bundle: Path, name: str, data: bytes) -> None:
+    with zipfile.ZipFile(bundle) as old:
+        parts = {item: old.read(item) for item in old.namelist()}
+    with zipfile.ZipFile(bundle, "w") as new:
+        for item, content in (parts | {name: data}).items():
+            new.writestr(item, content)
+
+
+def read(bundle: Path, name: str) -> bytes:
+    with zipfile.ZipFile(bundle) as file:
+        return file.read(name)
+
+
+def test_a_tree_of_known_leaves() -> None:
+    """RFC 9162 §2.1.1: an odd leaf rises, so [a, b, c] is node(node(a, b), c)."""
+    from hashlib import sha256
+
+    a, b, c = (sha256(bytes([n])).digest() for n in range(3))
+    left = sha256(b"\x01" + a + b).digest()
+    assert root_of([a]) == a
+    assert root_of([a, b, c]) == sha256(b"\x01" + left + c).digest()
+    assert root_of([a, b, c]) != root_of([b, a, c])
+
+
+def test_what_was_sealed_holds(case: Path, bundle: Path) -> None:
+    assert changes(case) == []
+    assert changes(bundle, "--inputs") == []
+    names = set(zipfile.ZipFile(bundle).namelist())
+    assert {"records.jsonl", "notes.jsonl", "report.html", "seal.json", "seal.sig"} <= names
+    said = run("case", "verify", bundle).stdout
+    assert said.startswith("As sealed: 5 lines and files")
+
+
+def test_a_changed_record_of_the_case_is_named(case: Path, bundle: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(case) as db:
+        (name, text) = db.execute(
+            "SELECT source.path, json FROM record JOIN source USING (sha256) "
+            "ORDER BY position LIMIT 1 OFFSET 1"
+        ).fetchone()
+        sha256 = json.loads(text)["sha256"]
+        text = text.replace('"no_evidence"', '"captured_verified"')
+        db.execute("UPDATE record SET json = ? WHERE sha256 = ?", (text, sha256))
+    db.close()
+    assert changes(case) == [("records.jsonl", 2, name.decode(), "changed")]
+
+
+def test_a_later_note_is_an_addition_and_a_lost_record_a_loss(case: Path, bundle: Path) -> None:
+    run("case", "note", case, "-m", "second")
+    assert changes(case) == [("notes.jsonl", 2, "second", "added")]
+    with sqlite3.connect(case) as db:
+        db.execute("DELETE FROM source WHERE position = 0")
+        db.execute("DELETE FROM note")
+    db.close()
+    assert sorted(changes(case)) == [
+        ("notes.jsonl", 1, "", "missing"),
+        ("records.jsonl", 1, "", "missing"),
+    ]
+
+
+def test_a_changed_bundle_is_found_out(bundle: Path) -> None:
+    lines = read(bundle, "records.jsonl").splitlines(keepends=True)
+    swapped = b"".join([lines[1], lines[0], lines[2]])
+    report, document = read(bundle, "report.html"), read(bundle, "seal.json")
+    rewrite(bundle, "records.jsonl", swapped)
+    assert changes(bundle) == [("records.jsonl", 0, "", "changed")]
+    rewrite(bundle, "records.jsonl", b"".join(lines))
+    rewrite(bundle, "report.html", report + b" ")
+    assert [item[0] for item in changes(bundle)] == ["report.html"]
+    rewrite(bundle, "report.html", report)
+    sealed = json.loads(document)
+    sealed["root"] = "0" * 64
+    rewrite(bundle, "seal.json", json.dumps(sealed).encode())
+    assert {item[3] for item in changes(bundle)} == {"signature", "root"}
+
+
+def test_a_changed_or_lost_input_is_named(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "1.png").write_bytes(b"other")
+    (tmp_path / "in" / "2.png").unlink()
+    found = changes(bundle, "--inputs")
+    assert [(part, line, how) for part, line, _, how in found] == [
+        ("input", 2, "changed"),
+        ("input", 3, "missing"),
+    ]
+
+
+def test_what_is_no_bundle_or_no_seal_is_said(case: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "x.zip"
+    broken.write_bytes(b"PK\x03\x04 nothing")
+    for target, said in (
+        (broken, "expected a bundle"),
+        (case, "not sealed"),
+        (tmp_path / "none", "No such file"),
+    ):
+        assert said in str(run("case", "verify", target).exception)
+    done = run("case", "seal", case, "-o", tmp_path / "b.zip", "--tsa", "ftp://x")
+    assert "time-stamping" in str(done.exception)
+    assert not (tmp_path / "b.zip").exists()
+
+
+def openssl(*arguments: object) -> str:
+    done = subprocess.run(
+        ["openssl", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@needs_openssl
+def test_openssl_accepts_the_signature(bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle) as file:
+        file.extractall(tmp_path / "out")
+    out = tmp_path / "out"
+    key = openssl("x509", "-in", out / "chain.pem", "-pubkey", "-noout")
+    (out / "key.pem").write_text(key)
+    checked = ("dgst", "-sha256", "-verify", out / "key.pem", "-signature", out / "seal.sig")
+    assert "Verified OK" in openssl(*checked, out / "seal.json")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A local time-stamping authority; its root lies in the folder."""
+    folder = tmp_path / "tsa"
+    folder.mkdir()
+    (folder / "ext").write_text(EXTENSIONS)
+    (folder / "serial").write_text("01")
+    (folder / "t.cnf").write_text(CONFIG.format(folder=folder))
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    root, key = folder / "root.pem", folder / "root.key"
+    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=Root", "-keyout", key, "-out", root)
+    request = folder / "tsa.csr"
+    openssl(*new, "-subj", "/CN=Clock", "-keyout", folder / "tsa.key", "-out", request)
+    openssl(
+        *("x509", "-req", "-days", "2", "-in", request, "-CA", root, "-CAkey", key),
+        *("-CAcreateserial", "-extfile", folder / "ext", "-out", folder / "tsa.pem"),
+    )
+
+    class Clock(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            query = folder / "q.tsq"
+            query.write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
+            reply = folder / "r.tsr"
+            openssl(
+                *("ts", "-reply", "-config", folder / "t.cnf", "-section", "t"),
+                *("-queryfile", query, "-out", reply),
+            )
+            body = reply.read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Clock)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/", folder
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@needs_openssl
+def test_openssl_accepts_the_time_stamp(
+    case: Path, tmp_path: Path, authority: tuple[str, Path]
+) -> None:
+    url, folder = authority
+    bundle = tmp_path / "b.zip"
+    done = run("case", "seal", case, "-o", bundle, "--tsa", url)
+    assert done.exit_code == 0, done.exception
+    with zipfile.ZipFile(bundle) as file:
+        file.extractall(tmp_path / "out")
+    out = tmp_path / "out"
+    said = openssl(
+        *("ts", "-verify", "-data", out / "seal.json", "-in", out / "seal.tsr"),
+        *("-CAfile", folder / "root.pem"),
+    )
+    assert "Verification: OK" in said
+    found = json.loads(run("case", "verify", bundle, "--format", "json").stdout)
+    assert found["stamped_at"]
+    assert found["changes"] == []
+    assert changes(case) == []
+
+
+def test_an_authority_that_does_not_answer_leaves_no_bundle(case: Path, tmp_path: Path) -> None:
+    done = run("case", "seal", case, "-o", tmp_path / "b.zip", "--tsa", "http://127.0.0.1:9/")
+    assert "did not answer" in str(done.exception)
+    assert not (tmp_path / "b.zip").exists()
