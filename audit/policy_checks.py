@@ -557,9 +557,16 @@ def no_reservation(record: Record, context: Context, params: Mapping[str, Any]) 
     return _unknown("nothing_stated")
 
 
+_IN_PICTURE = ("privacy.faces",)  # personal data of the picture itself, which is no metadata
+
+
 def no_personal_metadata(record: Record, context: Context, params: Mapping[str, Any]) -> Result:
     """Metadata without place, serial number or names."""
-    found = [f.code for f in record.findings if f.claim is Claim.PERSONAL_DATA]
+    found = [
+        f.code
+        for f in record.findings
+        if f.claim is Claim.PERSONAL_DATA and f.code not in _IN_PICTURE
+    ]
     if record.facts.get("gps.present"):
         found.append("gps.present")
     if found:

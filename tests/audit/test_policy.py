@@ -262,6 +262,14 @@ def test_a_stated_capture_is_asked_for_no_mark() -> None:
     assert check(record(), Context("captured"), {}).outcome is Outcome.NOT_APPLICABLE
 
 
+def test_a_face_is_no_metadata() -> None:
+    face = Finding("faces", "privacy.faces", Claim.PERSONAL_DATA)
+    serial = Finding("privacy", "privacy.serial", Claim.PERSONAL_DATA)
+    check, ran = CHECKS["no_personal_metadata"], RAN | {"privacy": "1"}
+    assert check(record(face, ran=ran), NOTHING, {}).outcome is Outcome.PASS
+    assert check(record(face, serial, ran=ran), NOTHING, {}).outcome is Outcome.FAIL
+
+
 def test_a_fact_is_yes_no_or_not_stated() -> None:
     check = SYSTEM_CHECKS["system_fact"]
     hours = {"fact": "takedown_hours", "max": 48}
