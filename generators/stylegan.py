@@ -1,0 +1,140 @@
+"""StyleGAN2's generator: styles scale activations, so that one plain convolution serves a batch.
+
+No grouped convolutions and no custom operators. Scaling the input by the style and the output
+by its norm is the same as a convolution per picture. Where a layer doubles the size it
+convolves first, at a quarter of the cost. Training room.
+
+Source: arXiv 1912.04958, written from the paper.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from counterproof.generators.blocks import leaky, upsampled
+from counterproof.generators.config import StyleganConfig
+
+__all__ = ["StyleGenerator"]
+
+SQRT2 = math.sqrt(2)
+
+
+class _Linear(nn.Module):
+    """Linear layer with weights near 1, scaled as they are used (equalised learning rate)."""
+
+    def __init__(self, given: int, made: int, bias: float = 0.0, rate: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(made, given) / rate)
+        self.bias = nn.Parameter(torch.full((made,), bias / rate))
+        self.gain, self.rate = rate / math.sqrt(given), rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.gain, self.bias * self.rate)
+
+
+def _normed(x: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+
+
+class Mapping(nn.Module):
+    """z and class to w."""
+
+    def __init__(self, config: StyleganConfig) -> None:
+        super().__init__()
+        size, self.classes = config.latent, config.classes
+        self.label = _Linear(config.classes, size) if config.classes else None
+        widths = [size * (2 if config.classes else 1)] + [size] * config.mapping
+        self.layers = nn.ModuleList(
+            _Linear(widths[i], widths[i + 1], rate=0.01) for i in range(config.mapping)
+        )
+        self.register_buffer("average", torch.zeros(size))
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        """Map `(N, latent)` and one-hot `(N, classes)` to `(N, latent)`."""
+        x = _normed(z)
+        if self.label is not None:
+            x = torch.cat([x, _normed(self.label(label))], 1)
+        for layer in self.layers:
+            x = leaky(layer(x)) * SQRT2
+        return x
+
+
+class _Modulated(nn.Module):
+    def __init__(self, given: int, made: int, side: int, style: int, norm: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(made, given, side, side))
+        self.gain, self.side, self.norm = 1 / math.sqrt(given * side * side), side, norm
+        self.style = _Linear(style, given, bias=1.0)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style, weight = self.style(w), self.weight * self.gain
+        y = F.conv2d(x * style[:, :, None, None], weight, padding=self.side // 2)
+        if self.norm:
+            power = style.square() @ weight.square().sum((2, 3)).t()  # [N, made]
+            y = y * torch.rsqrt(power + 1e-8)[:, :, None, None]
+        return y
+
+
+class _Layer(nn.Module):
+    def __init__(self, given: int, made: int, config: StyleganConfig, side: int, up: bool) -> None:
+        super().__init__()
+        self.convolve = _Modulated(given, made, 3, config.latent, True)
+        self.bias = nn.Parameter(torch.zeros(made))
+        self.up, self.side = up, side
+        self.strength = nn.Parameter(torch.zeros([])) if config.noise else None
+        if config.noise:
+            self.register_buffer("noise", torch.randn(1, 1, side, side))
+
+    def forward(self, x: Tensor, w: Tensor, rng: torch.Generator | None) -> Tensor:
+        x = self.convolve(x, w)
+        if self.up:
+            x = upsampled(x)
+        if self.strength is not None:
+            noise = self.noise
+            if rng is not None:
+                shape = (len(x), 1, self.side, self.side)
+                noise = torch.randn(shape, generator=rng, device=x.device, dtype=x.dtype)
+            x = x + self.strength * noise
+        return leaky(x + self.bias[:, None, None]) * SQRT2
+
+
+class StyleGenerator(nn.Module):
+    """Mapping and synthesis; `depth` styles steer a picture from coarse to fine."""
+
+    def __init__(self, config: StyleganConfig) -> None:
+        super().__init__()
+        self.latent, self.classes, self.size = config.latent, config.classes, config.size
+        self.mapping = Mapping(config)
+        steps = int(math.log2(config.size)) - 2
+        widths = [min(config.most, max(16, config.base // (4 << i))) for i in range(steps + 1)]
+        self.depth = 2 + 2 * steps
+        self.start = nn.Parameter(torch.randn(1, widths[0], 4, 4))
+        self.first = _Layer(widths[0], widths[0], config, 4, False)
+        self.rise, self.stay, self.colour = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.colour.append(_Modulated(widths[0], 3, 1, config.latent, False))
+        for i in range(1, steps + 1):
+            self.rise.append(_Layer(widths[i - 1], widths[i], config, 4 << i, True))
+            self.stay.append(_Layer(widths[i], widths[i], config, 4 << i, False))
+            self.colour.append(_Modulated(widths[i], 3, 1, config.latent, False))
+        self.tint = nn.Parameter(torch.zeros(steps + 1, 3, 1, 1))
+
+    def synthesis(self, styles: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Make pictures `(N, 3, size, size)` of styles `(N, depth, latent)`.
+
+        Noise, where the model has it, is drawn from `rng`, or the model's own without one.
+        """
+        w = styles.unbind(1)
+        x = self.start.expand(len(styles), -1, -1, -1)
+        x = self.first(x.contiguous(memory_format=torch.channels_last), w[0], rng)
+        y: Tensor = self.colour[0](x, w[1]) + self.tint[0]
+        for i, (rise, stay) in enumerate(zip(self.rise, self.stay, strict=True)):
+            x = stay(rise(x, w[1 + 2 * i], rng), w[2 + 2 * i], rng)
+            y = upsampled(y) + self.colour[i + 1](x, w[3 + 2 * i]) + self.tint[i + 1]
+        return y
+
+    def forward(self, z: Tensor, label: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Make pictures `(N, 3, size, size)` of z `(N, latent)` and labels `(N, classes)`."""
+        styles = self.mapping(z, label)[:, None].expand(-1, self.depth, -1)
+        return self.synthesis(styles, rng)
