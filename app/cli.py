@@ -30,6 +30,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "case": ("counterproof.app.case:case", "Merge, annotate, seal and verify cases."),
     "mark": ("counterproof.app.mark:mark", "Mark pictures: label, watermark, credential."),
+    "generate": ("counterproof.app.generate:generate", "Draw pictures from a model, marked."),
+    "generators": (
+        "counterproof.app.generators:generators",
+        "Train, measure and export models; compress pictures.",
+    ),
     "recover": ("counterproof.app.recover:recover", "Find the credential that a copy lost."),
     "index": ("counterproof.app.index:index", "Index reference works, and find copies of them."),
     "audit": (

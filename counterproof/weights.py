@@ -32,6 +32,7 @@ __all__ = [
     "Weights",
     "load",
     "open",
+    "session_of",
 ]
 
 WINGS = ("audit", "detectors", "generators", "provenance")
@@ -150,21 +151,7 @@ class Weights:
             data = _read(self.path.with_name(file.path), file)
             if file.path == self.path.name:
                 model = data
-        import onnxruntime
-
-        onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        # A model may name other files for its numbers; only what the card describes is read.
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", os.devnull
-        )
-        try:
-            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as err:  # onnxruntime's errors share no base class but Exception
-            raise WeightsError(f"{self.path}: not a model that onnxruntime can run: {err}") from err
+        return session_of(model, self.path)
 
 
 @functools.cache
@@ -225,6 +212,33 @@ def load(card: Path) -> Weights:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file, though {card.name} describes it")
     return Weights(described, path)
+
+
+def session_of(model: bytes, path: Path) -> "onnxruntime.InferenceSession":
+    """Start a model: CPU, one thread, no external data.
+
+    Args:
+        model: bytes of an ONNX file.
+        path: for messages.
+
+    Raises:
+        WeightsError: if it is not an ONNX model.
+    """
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # A model may name other files for its numbers; only what the card describes is read.
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", os.devnull
+    )
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as err:  # onnxruntime's errors share no base class but Exception
+        raise WeightsError(f"{path}: not a model that onnxruntime can run: {err}") from err
 
 
 def _read(path: Path, file: CardFile) -> bytes:

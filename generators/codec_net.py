@@ -1,6 +1,6 @@
-"""The codec's network: an autoencoder with a spatial latent and one gain per quality. Training room.
+"""The codec's network: an autoencoder with a spatial latent, one gain per quality. Training room.
 
-Source: arXiv 1611.01704 (training with uniform noise), 2002.10032 (gains), written from the papers.
+Source: arXiv 1611.01704 (training with uniform noise), 2002.10032 (gains).
 """
 
 import torch
@@ -51,6 +51,7 @@ class CodecNet(nn.Module):
         self.gain = nn.Parameter(start)
         self.back = nn.Parameter(-start.clone())
         self.width = nn.Parameter(torch.zeros(count, latent))
+        self.weights: Tensor
         self.register_buffer("weights", torch.tensor(config.weights))
 
     def encode(self, x: Tensor, quality: Tensor) -> Tensor:

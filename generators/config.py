@@ -186,5 +186,7 @@ def config_from_json(value: Mapping[str, Any]) -> Config:
     if wanted != fields.keys():
         odd = ", ".join(sorted(wanted ^ fields.keys()))
         raise UserError(f"{family}: missing or unknown settings: {odd}")
-    made = {key: tuple(item) if isinstance(item, list) else item for key, item in fields.items()}
+    made: dict[str, Any] = {
+        key: tuple(item) if isinstance(item, list) else item for key, item in fields.items()
+    }
     return kind(**made)

@@ -25,6 +25,8 @@ class FeatureNet(nn.Module):
         )
         self.classes = nn.Linear(FEATURES, classes)
         self.turns = nn.Linear(FEATURES, 4)
+        self.mean: Tensor
+        self.scale: Tensor
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("scale", torch.ones(FEATURES))
 

@@ -49,6 +49,7 @@ class Mapping(nn.Module):
         self.layers = nn.ModuleList(
             _Linear(widths[i], widths[i + 1], rate=0.01) for i in range(config.mapping)
         )
+        self.average: Tensor
         self.register_buffer("average", torch.zeros(size))
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
@@ -86,6 +87,7 @@ class _Layer(nn.Module):
         self.strength = nn.Parameter(torch.zeros([])) if config.noise else None
         if config.noise:
             self.register_buffer("noise", torch.randn(1, 1, side, side))
+        self.noise: Tensor
 
     def forward(self, x: Tensor, w: Tensor, rng: torch.Generator | None) -> Tensor:
         x = self.convolve(x, w)

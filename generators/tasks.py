@@ -78,7 +78,7 @@ class Task:
         """Take one optimiser step on a net."""
         net, optimizer = self.nets[name], self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.shared(net)
         if clip is not None:
             nn.utils.clip_grad_norm_(net.parameters(), clip)
@@ -158,7 +158,7 @@ class GanTask(Task):
         net = self.generator
         assert isinstance(net, StyleGenerator)
         assert isinstance(self.config, StyleganConfig)
-        styles = net.mapping(z, batch.labels)[:, None].expand(-1, net.depth, -1)
+        styles: Tensor = net.mapping(z, batch.labels)[:, None].expand(-1, net.depth, -1)
         if self.config.mixing <= 0:
             return styles
         other = net.mapping(_normal(batch, net.latent), batch.labels)[:, None]

@@ -155,8 +155,8 @@ def _follow(average: nn.Module, net: nn.Module, images: int, config: Config) -> 
     with torch.no_grad():
         for mean, value in zip(average.parameters(), net.parameters(), strict=True):
             mean.lerp_(value, 1 - keep)
-        for mean, value in zip(average.buffers(), net.buffers(), strict=True):
-            mean.copy_(value)
+        for held, fresh in zip(average.buffers(), net.buffers(), strict=True):
+            held.copy_(fresh)
 
 
 def _resume(path: Path, task: Task, average: nn.Module, data: Pictures, config: Config) -> Progress:

@@ -1,0 +1,123 @@
+"""What the bundled models can do: distances to held-out pictures, speed, the codec against others.
+
+    OMP_NUM_THREADS=1 python benchmarks/generators.py quality DATA
+    OMP_NUM_THREADS=1 python benchmarks/generators.py codec DATA
+    OMP_NUM_THREADS=1 python benchmarks/generators.py speed
+
+DATA is the folder of the training pictures; only those held out are compared with. The interval
+of a distance is that of 20 halves of the samples drawn at random, scaled to the full number.
+"""
+
+import io
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from counterproof.errors import WeightsError
+from counterproof.generators.codec import BLOCK, open_codec
+from counterproof.generators.dataset import load_pictures
+from counterproof.generators.metrics import features, frechet_distance, measure
+from counterproof.generators.sampling import BUNDLED, Sampler, open_sampler
+
+SAMPLES = 3047
+CLASSIC = {"JPEG": {"optimize": True}, "WEBP": {"method": 6}}
+QUALITIES = (1, 3, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90)
+
+
+def bundled() -> list[Sampler]:
+    found = []
+    for name in BUNDLED:
+        try:
+            found.append(open_sampler(name))
+        except WeightsError as err:
+            print(f"{name}: {err}", file=sys.stderr)
+    return found
+
+
+def quality(data: str) -> None:
+    pictures = load_pictures(data, 64)
+    trained, _ = pictures.train()
+    held, labels = pictures.held_out()
+    theirs, _ = features(held)
+    rng = np.random.default_rng(0)
+    for sampler in bundled():
+        made, wanted = sampler.sample(SAMPLES, 0), sampler.labels(SAMPLES, 0)
+        ours, _ = features(made)
+        halves = [
+            frechet_distance(ours[rng.choice(SAMPLES, SAMPLES // 2, replace=False)], theirs)
+            for _ in range(20)
+        ]
+        width = 1.96 * float(np.std(halves)) / np.sqrt(2)
+        result = measure(made, None if (wanted < 0).any() else wanted, trained, held, labels)
+        print(f"{sampler.name} {sampler.version}: {result}, Frechet ± {width:.2f}")
+
+
+def speed() -> None:
+    for sampler in bundled():
+        for batch in (1, 16):
+            times = []
+            for _ in range(9):
+                start = time.process_time()
+                sampler.sample(batch, 0)
+                times.append(1e3 * (time.process_time() - start) / batch)
+            print(f"{sampler.name}: {np.median(times):.2f} ms an image, batch {batch}")
+
+
+def codec(data: str) -> None:
+    model = open_codec()
+    held, _ = load_pictures(data, 64).held_out()
+    held = held[:160]
+    rows: dict[str, list[tuple[float, float, float]]] = {}
+    for step in range(model.qualities):
+        files = [model.compress(picture, step) for picture in held]
+        back = [model.decompress(data) for data in files]
+        for file, picture in zip(files[:16], held, strict=False):
+            shape = (picture.shape[0] // BLOCK, picture.shape[1] // BLOCK)
+            read = model.decode_latents(file[14:-4], step, shape)
+            assert np.array_equal(read, model.latents(picture, step))
+        size = float(np.mean([len(file) for file in files]))
+        rows.setdefault("own", []).append((decibels(held, back), size, size - 18))
+    for kind, options in CLASSIC.items():
+        for step in QUALITIES:
+            sizes, payload, back = [], [], []
+            for picture in held:
+                out = io.BytesIO()
+                Image.fromarray(picture).save(out, kind, quality=step, **options)
+                file = out.getvalue()
+                sizes.append(len(file))
+                start = file.index(b"\xff\xda") + 14 if kind == "JPEG" else 30
+                payload.append(len(file) - start)
+                back.append(np.asarray(Image.open(io.BytesIO(file)).convert("RGB")))
+            row = (decibels(held, back), float(np.mean(sizes)), float(np.mean(payload)))
+            rows.setdefault(kind, []).append(row)
+    print(f"n = {len(held)} held out, 64 px; ratios at equal PSNR, whole file / payload")
+    for step, (level, size, payload) in enumerate(rows["own"]):
+        said = []
+        for kind in CLASSIC:
+            other = sorted(rows[kind])
+            ratios = [
+                np.exp(np.interp(level, [r[0] for r in other], np.log([r[k] for r in other]),
+                                 np.nan, np.nan)) / own
+                for k, own in ((1, size), (2, payload))
+            ]  # fmt: skip
+            said.append(f"{kind} {ratios[0]:.2f} / {ratios[1]:.2f}")
+        print(
+            f"q{step}: {size:.0f} B, {8 * size / 4096:.2f} bpp, {level:.2f} dB; " + ", ".join(said)
+        )
+
+
+def decibels(known: Any, made: list[Any]) -> float:
+    errors = ((known.astype(float) - np.stack(made)) ** 2).mean((1, 2, 3))
+    return float(np.mean(10 * np.log10(255**2 / np.maximum(errors, 1e-9))))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["speed"]:
+        speed()
+    elif len(sys.argv) == 3 and sys.argv[1] in ("quality", "codec"):
+        {"quality": quality, "codec": codec}[sys.argv[1]](sys.argv[2])
+    else:
+        sys.exit(__doc__)

@@ -1,0 +1,188 @@
+"""Write trained networks as ONNX: weights in half precision, arithmetic in single.
+
+A file describes itself: family, classes and their shares stand in its metadata, so that
+sampling needs nothing else. All randomness is an input. Training room.
+"""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from counterproof.generators.codec_net import CodecNet
+from counterproof.generators.feature_net import FeatureNet
+from counterproof.generators.gan import GanGenerator
+from counterproof.generators.prior import LatentPrior
+from counterproof.generators.sampling import METADATA
+from counterproof.generators.stylegan import StyleGenerator
+from counterproof.generators.vae import Vae
+
+__all__ = ["export_codec", "export_features", "export_gan", "export_stylegan", "export_vae"]
+
+HALF_FROM = 64  # values; smaller tensors stay in single precision
+
+
+class _Styled(nn.Module):
+    """Mapping, truncation, mixing and synthesis as one graph."""
+
+    def __init__(self, net: StyleGenerator) -> None:
+        super().__init__()
+        self.net = net
+        self.order: Tensor
+        self.register_buffer("order", torch.arange(net.depth)[None, :, None])
+
+    def forward(
+        self, z: Tensor, other: Tensor, label: Tensor, truncation: Tensor, cut: Tensor
+    ) -> Tensor:
+        first, second = (
+            self.net.mapping.average.lerp(self.net.mapping(value, label), truncation)[:, None]
+            for value in (z, other)
+        )
+        return self.net.synthesis(torch.where(self.order < cut, first, second))
+
+
+class _Drawn(nn.Module):
+    """The fitted density and the decoder as one graph."""
+
+    def __init__(self, net: Vae, prior: LatentPrior) -> None:
+        super().__init__()
+        self.net = net
+        self.means: Tensor
+        self.factors: Tensor
+        self.register_buffer("means", torch.from_numpy(prior.means))
+        self.register_buffer("factors", torch.from_numpy(prior.factors))
+
+    def forward(self, z: Tensor, component: Tensor, truncation: Tensor) -> Tensor:
+        factors = self.factors[component]  # [N, D, D]
+        spread = (factors * (z * truncation)[:, None]).sum(2)
+        made: Tensor = self.net(self.means[component] + spread)
+        return made
+
+
+class _Coder(nn.Module):
+    def __init__(self, part: nn.Module, given: bool) -> None:
+        super().__init__()
+        self.part, self.given = part, given
+
+    def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+        made: Tensor = self.part(x) * scale if self.given else self.part(x * scale)
+        return made
+
+
+def export_gan(net: GanGenerator, path: Path, about: dict[str, Any]) -> None:
+    """Write a GAN's generator: z `(N, latent)`, label `(N, classes)` to image."""
+    z, label = torch.zeros(2, net.latent), torch.zeros(2, net.classes)
+    described = {"family": "gan", "latent": net.latent, **about}
+    _write(net, {"z": z, "label": label}, path, described, {"z", "label"})
+
+
+def export_stylegan(net: StyleGenerator, path: Path, about: dict[str, Any]) -> None:
+    """Write StyleGAN2: z, other z, label, truncation, and the layer where the other z begins."""
+    z, label = torch.zeros(2, net.latent), torch.zeros(2, net.classes)
+    given = {
+        "z": z, "other": z.clone(), "label": label,
+        "truncation": torch.tensor(1.0), "cut": torch.tensor(net.depth),
+    }  # fmt: skip
+    described = {"family": "stylegan", "latent": net.latent, "depth": net.depth, **about}
+    _write(_Styled(net), given, path, described, {"z", "other", "label"})
+
+
+def export_vae(net: Vae, prior: LatentPrior, path: Path, about: dict[str, Any]) -> None:
+    """Write a VAE's decoder with its density: z, component, truncation to image."""
+    given = {
+        "z": torch.zeros(2, net.latent),
+        "component": torch.zeros(2, dtype=torch.int64),
+        "truncation": torch.tensor(1.0),
+    }
+    weights = [float(weight) for weight in prior.weights]
+    described = {"family": "vae", "latent": net.latent, "mixture": weights, **about}
+    _write(_Drawn(net, prior), given, path, described, {"z", "component"})
+
+
+def export_codec(net: CodecNet, decoder: Path, encoder: Path) -> None:
+    """Write both halves of the codec; the gains of each quality go into its tables."""
+    latent = torch.zeros(2, net.latent, 8, 8)
+    scale = torch.ones(1, net.latent, 1, 1)
+    sides = {"latent": {0: "n", 2: "h", 3: "w"}, "image": {0: "n", 2: "h", 3: "w"}}
+    _write(_Coder(net.decoder, False), {"latent": latent, "scale": scale}, decoder,
+           {"family": "codec-decoder"}, set(), {"latent": sides["latent"]})  # fmt: skip
+    image = torch.zeros(2, 3, 64, 64)
+    _write(_Coder(net.encoder, True), {"image": image, "scale": scale}, encoder,
+           {"family": "codec-encoder"}, set(), {"image": sides["image"]})  # fmt: skip
+
+
+def export_features(net: FeatureNet, path: Path, classes: tuple[str, ...]) -> None:
+    """Write the feature net: image `(N, 3, 64, 64)` to features and class logits."""
+    described = {"family": "features", "classes": list(classes)}
+    _write(net, {"image": torch.zeros(2, 3, 64, 64)}, path, described, {"image"})
+
+
+def _write(
+    net: nn.Module,
+    given: dict[str, Tensor],
+    path: Path,
+    about: dict[str, Any],
+    batched: set[str],
+    sides: dict[str, dict[int, str]] | None = None,
+) -> None:
+    shapes: dict[str, Any] = {name: {0: "n"} if name in batched else None for name in given}
+    for name, axes in (sides or {}).items():
+        shapes[name] = {0: "n"}
+        multiple = 8 if name == "image" else 1
+        for axis, label in axes.items():
+            if axis:
+                side = torch.export.Dim(label, min=1, max=4096)
+                shapes[name][axis] = multiple * side if multiple > 1 else side
+    for axes in shapes.values():
+        if axes and axes.get(0) == "n":
+            axes[0] = torch.export.Dim("n", min=1, max=4096)
+    outputs = ["features", "classes"] if about["family"] == "features" else ["made"]
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            net.eval(), tuple(given.values()), dynamo=True, input_names=list(given),
+            output_names=outputs, dynamic_shapes=tuple(shapes.values()), opset_version=18,
+            verbose=False,
+        )  # fmt: skip
+    assert program is not None
+    model = _halved(program.model_proto)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA, json.dumps(about)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(model.SerializeToString())
+    partial.replace(path)
+
+
+def _halved(model: Any) -> Any:
+    """Store weights as float16 with a Cast in front: half the file, the same arithmetic."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    graph, kept, casts = model.graph, [], []
+    for tensor in list(graph.initializer):
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= HALF_FROM:
+            half = numpy_helper.to_array(tensor).astype(np.float16)
+            kept.append(numpy_helper.from_array(half, f"{tensor.name}.half"))
+            casts.append(
+                helper.make_node(
+                    "Cast", [f"{tensor.name}.half"], [tensor.name], to=TensorProto.FLOAT
+                )
+            )
+        else:
+            kept.append(tensor)
+    nodes = list(graph.node)
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(casts + nodes)
+    del model.metadata_props[:]
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    checker.check_model(model)
+    return model

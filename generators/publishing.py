@@ -1,0 +1,99 @@
+"""Turn a finished training into what ships: ONNX files, and a card that says how it was made.
+
+Training room.
+"""
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from counterproof.errors import UserError
+from counterproof.generators.checkpoint import Progress, read_average
+from counterproof.generators.codec_net import CodecNet
+from counterproof.generators.config import Config, VaeConfig
+from counterproof.generators.dataset import Pictures
+from counterproof.generators.gan import GanGenerator
+from counterproof.generators.stylegan import StyleGenerator
+from counterproof.generators.vae import Vae
+from counterproof.weights import CardFile, DataSource, Metric, ModelCard, Training
+
+__all__ = ["export_checkpoint", "write_card"]
+
+
+def export_checkpoint(checkpoint: Path, out: Path, data: Pictures) -> tuple[Config, Progress]:
+    """Export the averaged network of a checkpoint.
+
+    Args:
+        checkpoint: written by the training.
+        out: the `.onnx` file; the codec writes `-encoder.onnx` and `.npz` beside it.
+        data: the pictures of the training, which VAE and codec fit their tables on.
+
+    Raises:
+        UserError: if there is no checkpoint, or data is not that of the training.
+        WeightsError: if it is defective.
+    """
+    from counterproof.generators import export
+
+    config, progress, net = read_average(checkpoint)
+    if progress.digest != data.digest:
+        raise UserError(f"{checkpoint}: was trained on other pictures than those given")
+    about: dict[str, Any] = {}
+    if getattr(config, "classes", 0) or isinstance(config, VaeConfig):
+        about = {"classes": progress.classes, "shares": progress.shares}
+    if isinstance(net, GanGenerator):
+        export.export_gan(net, out, about)
+    elif isinstance(net, StyleGenerator):
+        export.export_stylegan(net, out, about)
+    elif isinstance(net, Vae):
+        from counterproof.generators.prior import fit_prior
+
+        assert isinstance(config, VaeConfig)
+        prior = fit_prior(net, data, config.components, progress.seed)
+        export.export_vae(net, prior, out, about)
+    elif isinstance(net, CodecNet):
+        from counterproof.generators.codec_tables import fit_tables
+
+        export.export_codec(net, out, out.with_name(f"{out.stem}-encoder.onnx"))
+        pixels, _ = data.train()
+        small = pixels.reshape(len(pixels), pixels.shape[1] // 2, 2, -1, 2, 3).mean((2, 4))
+        tables = fit_tables(net, [small[:1000].round().astype("uint8"), pixels[:300]])
+        out.with_suffix(".npz").write_bytes(tables.to_bytes())
+    return config, progress
+
+
+def write_card(
+    model: Path,
+    *,
+    version: str,
+    task: str,
+    data: tuple[DataSource, ...],
+    training: Training,
+    metrics: tuple[Metric, ...],
+    limits: tuple[str, ...],
+    licence: str = "Apache-2.0",
+    beside: tuple[Path, ...] = (),
+) -> ModelCard:
+    """Write `NAME.card.json` beside a model, over its files as they lie there."""
+    files = tuple(
+        CardFile(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
+        for path in (model, *beside)
+    )
+    card = ModelCard(
+        name=model.stem,
+        version=version,
+        task=task,
+        files=files,
+        licence=licence,
+        data=data,
+        training=training,
+        metrics=metrics,
+        thresholds={},
+        limits=limits,
+        date=dt.datetime.now(dt.UTC).date().isoformat(),
+    )
+    text = json.dumps(dataclasses.asdict(card), indent=1, ensure_ascii=False) + "\n"
+    model.with_name(f"{model.stem}.card.json").write_text(text, encoding="utf-8")
+    return card

@@ -1,0 +1,243 @@
+"""Draw pictures from a model file with numpy and onnxruntime alone: pixels, not yet marked.
+
+Picture i of a seed depends on seed and i only, not on how many are drawn. These arrays are for
+training, metrics and research. What leaves as a file goes through `marked_output`, which marks.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterproof.errors import UserError, WeightsError
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from numpy.typing import NDArray
+
+    from counterproof.weights import Weights
+
+__all__ = ["BUNDLED", "METADATA", "Sampler", "open_sampler"]
+
+METADATA = "counterproof.generator"
+BUNDLED = ("gan", "vae", "stylegan")
+BATCH = 16
+MAX_BYTES = 1 << 30
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model file says of itself.
+
+    Attributes:
+        family: `gan`, `vae` or `stylegan`.
+        latent: dimensions of z.
+        classes: names that can be asked for; empty if none can.
+        shares: of the classes among the training pictures.
+        mixture: weights of a VAE's mixture.
+        depth: layers that StyleGAN2's styles steer.
+    """
+
+    family: str
+    latent: int
+    classes: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    mixture: tuple[float, ...] = ()
+    depth: int = 0
+
+
+class Sampler:
+    """A model that can be drawn from.
+
+    Attributes:
+        name: of the model.
+        version: of the model.
+        digest: SHA-256 of the file, hex.
+        facts: what the file says of itself.
+    """
+
+    def __init__(
+        self, session: "onnxruntime.InferenceSession", name: str, version: str, digest: str
+    ) -> None:
+        self.session, self.name, self.version, self.digest = session, name, version, digest
+        self.facts = _facts(session, name)
+
+    def labels(self, n: int, seed: int, label: str | None = None) -> "NDArray[Any]":
+        """Return the class of each picture, `(n,)`; -1 where the model draws freely.
+
+        Raises:
+            UserError: if the model knows no such class.
+        """
+        import numpy as np
+
+        classes = self.facts.classes
+        if label is not None:
+            if label not in classes:
+                known = ", ".join(classes) or "none"
+                raise UserError(f"{self.name}: expected a label of {known}, got {label!r}")
+            return np.full(n, classes.index(label))
+        if self.facts.family == "vae" or not classes:
+            return np.full(n, -1)
+        return np.array([_stream(seed, i).choice(len(classes), p=self._shares()) for i in range(n)])
+
+    def _shares(self) -> "NDArray[Any]":
+        import numpy as np
+
+        shares = np.array(self.facts.shares or [1.0] * len(self.facts.classes))
+        made: NDArray[Any] = shares / shares.sum()
+        return made
+
+    def sample(
+        self, n: int, seed: int = 0, label: str | None = None, truncation: float = 1.0
+    ) -> "NDArray[Any]":
+        """Draw pictures: `uint8` RGB, `(n, size, size, 3)`, not marked.
+
+        Args:
+            n: how many.
+            seed: 0 to 2^63 - 1; the same seed gives the same pictures.
+            label: class to draw; any if None.
+            truncation: 1 for all that the model can do, less for more usual pictures.
+
+        Raises:
+            UserError: if the label, n or seed is wrong.
+        """
+        import numpy as np
+
+        if n < 1 or not 0 <= seed <= MAX_SEED or not 0 <= truncation <= 2:
+            raise UserError(
+                f"expected n of 1 or more, a seed of 0 to {MAX_SEED} and a truncation of 0 to 2, "
+                f"got {n}, {seed}, {truncation:g}"
+            )
+        labels = self.labels(n, seed, label)
+        parts = []
+        for start in range(0, n, BATCH):
+            numbers = range(start, min(start + BATCH, n))
+            parts.append(
+                self._draw(numbers, seed, labels[numbers.start : numbers.stop], truncation)
+            )
+        return np.concatenate(parts)
+
+    def _draw(
+        self, numbers: range, seed: int, labels: "NDArray[Any]", truncation: float
+    ) -> "NDArray[Any]":
+        import numpy as np
+
+        streams = [_stream(seed, i, 1) for i in numbers]
+        z = np.stack([rng.standard_normal(self.facts.latent, np.float32) for rng in streams])
+        if self.facts.family == "vae":
+            mixture = np.array(self.facts.mixture)
+            drawn = [rng.choice(len(mixture), p=mixture / mixture.sum()) for rng in streams]
+            component = np.where(labels < 0, drawn, len(mixture) + labels).astype(np.int64)
+            scale = np.array(truncation, np.float32)
+            return self.run({"z": z, "component": component, "truncation": scale})
+        if self.facts.family == "stylegan":
+            return self.styled(z, z, labels, self.facts.depth, truncation)
+        return self.run({"z": z * np.float32(truncation), "label": self._one_hot(labels)})
+
+    def styled(
+        self, z: "NDArray[Any]", other: "NDArray[Any]", labels: "NDArray[Any]", cut: int,
+        truncation: float = 1.0,
+    ) -> "NDArray[Any]":  # fmt: skip
+        """Draw with StyleGAN2, with the style of `other` from layer `cut` on.
+
+        Args:
+            z: `(N, latent)`, float32.
+            other: the same.
+            labels: classes, `(N,)`.
+            cut: 0 to `facts.depth`.
+            truncation: as for `sample`.
+        """
+        import numpy as np
+
+        given = {
+            "z": z, "other": other, "label": self._one_hot(labels),
+            "truncation": np.array(truncation, np.float32), "cut": np.array(cut, np.int64),
+        }  # fmt: skip
+        return self.run(given)
+
+    def latents(self, n: int, seed: int) -> "NDArray[Any]":
+        """Return the z that `sample` uses: `(n, latent)`, float32."""
+        import numpy as np
+
+        streams = [_stream(seed, i, 1) for i in range(n)]
+        return np.stack([rng.standard_normal(self.facts.latent, np.float32) for rng in streams])
+
+    def _one_hot(self, labels: "NDArray[Any]") -> "NDArray[Any]":
+        import numpy as np
+
+        named = labels[:, None] == np.arange(len(self.facts.classes))[None]
+        made: NDArray[Any] = named.astype(np.float32)
+        return made
+
+    def run(self, given: "dict[str, NDArray[Any]]") -> "NDArray[Any]":
+        """Run the model; return `uint8` RGB, `(N, H, W, 3)`."""
+        wanted = {item.name for item in self.session.get_inputs()}
+        made = self.session.run(None, {k: v for k, v in given.items() if k in wanted})[0]
+        return to_pixels(made)
+
+
+def to_pixels(made: "NDArray[Any]") -> "NDArray[Any]":
+    """Turn `(N, 3, H, W)`, -1 to 1, into `uint8`, `(N, H, W, 3)`."""
+    import numpy as np
+
+    scaled = (made.clip(-1, 1) + 1) * 127.5
+    return np.ascontiguousarray(scaled.round().astype(np.uint8).transpose(0, 2, 3, 1))
+
+
+def _stream(seed: int, number: int, purpose: int = 0) -> Any:
+    """Random stream of one picture; counters keep streams apart (Philox, doi 10.1145/2063384)."""
+    import numpy as np
+
+    return np.random.Generator(np.random.Philox(key=[seed, 2 * number + purpose]))
+
+
+def open_sampler(model: str) -> Sampler:
+    """Open a bundled model by name, or a model file.
+
+    Raises:
+        UserError: if it is neither a bundled name nor a file.
+        WeightsError: if the file is not such a model.
+    """
+    from counterproof import weights
+
+    if model in BUNDLED:
+        found = weights.open(f"generators/{model}")
+        return _described(found)
+    path = Path(model)
+    if not path.is_file():
+        known = ", ".join(BUNDLED)
+        raise UserError(f"{model}: expected a model of {known}, or an .onnx file that was exported")
+    card = path.with_name(f"{path.stem}.card.json")
+    if card.is_file():
+        found = weights.load(card)
+        return _described(found)
+    if path.stat().st_size > MAX_BYTES:
+        raise WeightsError(f"{path}: larger than {MAX_BYTES:,} bytes")
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    return Sampler(weights.session_of(data, path), path.stem, "", digest)
+
+
+def _described(found: "Weights") -> Sampler:
+    return Sampler(found.session, found.card.name, found.card.version, found.sha256)
+
+
+def _facts(session: "onnxruntime.InferenceSession", name: str) -> ModelFacts:
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA, "null")
+    try:
+        value = json.loads(text)
+        facts = ModelFacts(
+            family=str(value["family"]),
+            latent=int(value["latent"]),
+            classes=tuple(str(item) for item in value.get("classes", ())),
+            shares=tuple(float(item) for item in value.get("shares", ())),
+            mixture=tuple(float(item) for item in value.get("mixture", ())),
+            depth=int(value.get("depth", 0)),
+        )
+    except (ValueError, KeyError, TypeError) as err:
+        raise WeightsError(f"{name}: not a generator that this project exported") from err
+    if facts.family not in BUNDLED or not 0 < facts.latent <= 65_536:
+        raise WeightsError(f"{name}: expected a family of {', '.join(BUNDLED)}")
+    return facts

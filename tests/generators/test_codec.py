@@ -1,0 +1,89 @@
+"""The codec's files: exact latents, hostile bytes refused, checks before memory is taken."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from counterproof.errors import ImageError, UserError
+from counterproof.generators import codec
+
+pytest.importorskip("constriction", reason="the codec needs the extra 'codec'")
+
+
+def _tables(qualities: int = 2, channels: int = 3) -> codec.Tables:
+    rng = np.random.default_rng(1)
+    counts = np.ones((qualities, channels, codec.CONTEXTS, codec.SYMBOLS), np.int64)
+    counts[..., codec.SHIFT - 8 : codec.SHIFT + 9] += 2000
+    counts[..., codec.SHIFT] += (1 << codec.PRECISION) - counts.sum(-1)
+    limits = np.sort(rng.integers(0, 90, (qualities, channels, codec.CONTEXTS - 1)), -1)
+    gain = np.ones((qualities, channels), np.float32)
+    weights = rng.integers(-90, 120, (qualities, channels, 4))
+    return codec.Tables(weights, limits, counts, gain, gain)
+
+
+@pytest.fixture(scope="module")
+def small() -> codec.Codec:
+    """A codec without networks: what is tested here are its files."""
+    return codec.Codec(None, None, codec.Tables.from_bytes(_tables().to_bytes()), b"abcd")
+
+
+def _file(stream: bytes, quality: int = 0, size: tuple[int, int] = (40, 24)) -> bytes:
+    head = codec.HEAD.pack(codec.MAGIC, codec.VERSION, b"abcd", quality, *size)
+    return head + stream + struct.pack("<I", zlib.crc32(head + stream))
+
+
+def test_latents_come_back_exactly(small: codec.Codec) -> None:
+    rng = np.random.default_rng(2)
+    for number in range(6):
+        latents = np.round(rng.laplace(0, 4 + 20 * number, (3, 3, 5))).clip(-120, 120)
+        latents = latents.astype(np.int32)
+        stream = small.encode_latents(latents, number % 2)
+        assert np.array_equal(small.decode_latents(stream, number % 2, (3, 5)), latents)
+
+
+def test_a_changed_byte_is_noticed(small: codec.Codec) -> None:
+    data = _file(b"some bytes")
+    assert codec.read_header(data) == codec.Header(b"abcd", 0, 40, 24)
+    for position in range(len(data)):
+        broken = bytearray(data)
+        broken[position] ^= 0x20
+        with pytest.raises(ImageError):
+            codec.read_header(bytes(broken))
+    for length in range(len(data)):
+        with pytest.raises(ImageError):
+            codec.read_header(data[:length])
+
+
+def test_sizes_are_checked_before_memory_is_taken() -> None:
+    for size in ((0, 8), (8, 0), (65_535, 65_535), (codec.MAX_SIDE + 1, 8)):
+        with pytest.raises(ImageError, match="expected sides"):
+            codec.read_header(_file(b"", size=size))
+    with pytest.raises(ImageError, match="at most"):
+        codec.read_header(_file(b"\0" * codec.MAX_FILE))
+
+
+def test_hostile_streams_end_in_latents_or_an_error(small: codec.Codec) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        stream = rng.integers(0, 256, rng.integers(0, 60)).astype(np.uint8).tobytes()
+        try:
+            made = small.decode_latents(stream, 1, (2, 3))
+        except ImageError:
+            continue
+        assert np.abs(made).max() <= codec.MOST
+
+
+def test_files_of_another_model_or_quality_are_refused(small: codec.Codec) -> None:
+    with pytest.raises(ImageError, match="made by model"):
+        small.decompress(_other_model())
+    with pytest.raises(ImageError, match="no such quality"):
+        small.decompress(_file(b"", quality=9))
+    with pytest.raises(UserError, match="quality"):
+        small.compress(np.zeros((8, 8, 3), np.uint8), 7)
+
+
+def _other_model() -> bytes:
+    head = codec.HEAD.pack(codec.MAGIC, codec.VERSION, b"abce", 0, 8, 8)
+    return head + struct.pack("<I", zlib.crc32(head))
