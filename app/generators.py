@@ -71,14 +71,11 @@ def train(
     and log.csv lie beside the checkpoint. DATA is only read.
     """
     _need_torch()
-    import torch
-
     from counterproof.generators.snapshots import write_snapshot
     from counterproof.generators.training import CHECKPOINT, Run
     from counterproof.generators.training import train as run
     from counterproof.settings import load_settings
 
-    torch.set_num_threads(threads)
     folder, settings = Path(out), load_settings()
     begun = (folder / CHECKPOINT).is_file()
     if begun and not resume:
@@ -95,7 +92,7 @@ def train(
 
     if not 0 <= seed < 2**40:
         raise UserError(f"expected a seed of 0 to {2**40 - 1}, got {seed}")
-    run(config, pictures, Run(folder, seed, device, precision, minutes), notice)
+    run(config, pictures, Run(folder, seed, device, precision, minutes, threads=threads), notice)
     click.echo(str(folder / CHECKPOINT))
 
 

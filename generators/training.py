@@ -42,6 +42,7 @@ class Run:
         minutes: CPU time to spend in this call; None for no limit.
         save_every_s: CPU seconds between checkpoints.
         images: pictures after which to stop in this call; None for those of the config.
+        threads: on a CPU; another number may change the last bits of a result.
     """
 
     out: Path
@@ -51,6 +52,7 @@ class Run:
     minutes: float | None = None
     save_every_s: float = 60.0
     images: int | None = None
+    threads: int = 1
 
 
 Notice = Callable[[Progress, dict[str, float], nn.Module | None], None]
@@ -73,6 +75,7 @@ def train(config: Config, data: Pictures, run: Run, notice: Notice | None = None
         UserError: if the checkpoint is of other data or settings, or cannot be written.
         WeightsError: if it is defective, or a loss is no longer a number.
     """
+    torch.set_num_threads(run.threads)
     rank, world = _join_processes()
     device = torch.device(run.device)
     task = make_task(config, device, run.seed)
