@@ -31,7 +31,7 @@ from counterproof.settings import Settings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from counterproof.audit.copy_search import Query, Searcher
+    from counterproof.audit.copy_search import Match, Query, Searcher
 
     Vectors = NDArray[np.float32]
     Distances = NDArray[np.float64]
@@ -46,6 +46,10 @@ SMALL_SIDE = 128
 RELATIVE = 0.4
 """Largest distance to the nearest training picture, over the mean of the 50 next, at which a
 small generated picture is a near-copy. Source: `benchmarks/model_audit.py`."""
+AGREEMENT = 0.8
+"""Least correlation of a picture with the work laid over it. Copies that were saved, cut, mirrored
+or changed in colour have 0.9 and more."""
+_AGREE_SIDE = 128
 _NEAREST = 50
 _VECTOR_SIDE = 16
 _ROUNDS = 999
@@ -259,9 +263,13 @@ def _copies(
     found: dict[int, Relation] = {}
     for number, query in enumerate(folder.queries):
         details: dict[str, Any] = {"generated": display_path(folder.paths[number])}
-        matches = searcher.search(query, most=1)
-        if matches:
-            best = matches[0]
+        near = (
+            match
+            for match in searcher.search(query, most=3)
+            if match.by == "bytes" or _agreement(folder.paths[number], match) >= AGREEMENT
+        )
+        best = next(near, None)
+        if best:
             details |= best.to_json() | {"training": best.reference.path}
             details.pop("path")
             sha256 = best.reference.sha256
@@ -280,6 +288,46 @@ def _copies(
             continue
         found[number] = Relation("copy", (query.sha256, sha256), "copy.of", details)
     return found
+
+
+def _agreement(path: str, match: "Match") -> float:
+    """Return the correlation of a picture with the work laid over it, where both are.
+
+    Pictures that were taken before one background share details in the same places without
+    one being a copy of the other; over their whole area they do not agree.
+    """
+    import cv2
+
+    try:
+        one = np.asarray(ImageFile.open(path).luminance(_AGREE_SIDE))
+        other = np.asarray(ImageFile.open(match.reference.location).luminance(_AGREE_SIDE))
+    except ImageError:  # it was readable before: it has gone meanwhile
+        return 0.0
+    if match.fit:
+        size = ImageFile.open(path).info
+        to_one = np.diag([one.shape[1] / size.width, one.shape[0] / size.height])
+        width, height = match.reference.size
+        back = np.diag([width / other.shape[1], height / other.shape[0], 1.0])
+        matrix = to_one @ match.fit.matrix @ back
+        frame = (one.shape[1], one.shape[0])
+        laid = [cv2.warpAffine(other, matrix, frame)]
+        inside = cv2.warpAffine(np.full(other.shape, 255, np.uint8), matrix, frame) == 255
+    else:
+        square = (_VECTOR_SIDE * 2, _VECTOR_SIDE * 2)
+        one = np.asarray(cv2.resize(one, square, interpolation=cv2.INTER_AREA))
+        whole = np.asarray(cv2.resize(other, square, interpolation=cv2.INTER_AREA))
+        laid = [v for w in (whole, whole.T) for v in (w, w[::-1], w[:, ::-1], w[::-1, ::-1])]
+        inside = np.ones(one.shape, dtype=bool)
+    if inside.sum() < 64:
+        return 0.0
+    return max(_correlation(one[inside], np.asarray(item)[inside]) for item in laid)
+
+
+def _correlation(one: "NDArray[np.uint8]", other: "NDArray[np.uint8]") -> float:
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / scale if scale else 0.0
 
 
 def _relative(
