@@ -82,7 +82,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with the documented code."""
     try:
-        cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False)
+        if isinstance(code, int):  # click returns the code of an `Exit` instead of raising it
+            sys.exit(code)
     except click.exceptions.Exit as err:
         sys.exit(err.exit_code)
     except click.ClickException as err:

@@ -87,3 +87,21 @@ def test_files_of_another_model_or_quality_are_refused(small: codec.Codec) -> No
 def _other_model() -> bytes:
     head = codec.HEAD.pack(codec.MAGIC, codec.VERSION, b"abce", 0, 8, 8)
     return head + struct.pack("<I", zlib.crc32(head))
+
+
+def test_the_shipped_codec_brings_a_picture_back() -> None:
+    y, x = np.mgrid[0:50, 0:70]
+    picture = np.stack([2 * x + 60, 3 * y + 40, x + y + 30], -1).astype(np.uint8)
+    shipped = codec.open_codec()
+    sizes, errors = [], []
+    for quality in range(shipped.qualities):
+        data = shipped.compress(picture, quality)
+        back = shipped.decompress(data)
+        assert back.shape == picture.shape
+        latents = shipped.latents(picture, quality)
+        read = shipped.decode_latents(data[codec.HEAD.size : -codec.TAIL], quality, (7, 9))
+        assert np.array_equal(read, latents)
+        sizes.append(len(data))
+        errors.append(np.abs(back.astype(int) - picture).mean())
+    assert sizes == sorted(sizes)
+    assert errors[-1] < errors[0] < 20
