@@ -198,7 +198,7 @@ def _scan(paths: tuple[str, ...], settings: "Settings", options: dict[str, Any])
         for writer in writers:
             writer.close(case.relations(), info)
         for page in pages:
-            _write_page(page, case, settings)
+            _write_page(page, case, settings, tally.suppressions)
         shown = [*options["outputs"]]
         if not options["quiet"]:
             elapsed = time.monotonic() - started
@@ -252,10 +252,12 @@ def _open_outputs(
     return writers, pages
 
 
-def _write_page(name: str, case: "Case", settings: "Settings") -> None:
+def _write_page(
+    name: str, case: "Case", settings: "Settings", suppressions: "tuple[Suppression, ...]"
+) -> None:
     from counterproof.audit.report import write_report
 
-    write_report(case, name, settings, scan=case.scan)
+    write_report(case, name, settings, scan=case.scan, suppressions=suppressions)
 
 
 class Tally:

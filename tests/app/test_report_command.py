@@ -131,6 +131,9 @@ def test_the_report_lists_what_is_set_aside(folder: Path, tmp_path: Path) -> Non
     text = page.read_text()
     assert "1 finding, until 2026-11-28." in text
     assert "no effect any more" in text
+    live = ("--suppress", suppress(tmp_path, "2027-01-01"))
+    assert scan(folder, case, *live, "-o", page).exit_code == 0
+    assert "1 finding, until 2027-01-01." in page.read_text()
 
 
 @pytest.mark.parametrize(
