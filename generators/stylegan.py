@@ -96,7 +96,7 @@ class _Layer(nn.Module):
         if self.strength is not None:
             noise = self.noise
             if rng is not None:
-                shape = (len(x), 1, self.side, self.side)
+                shape = (x.shape[0], 1, self.side, self.side)
                 noise = torch.randn(shape, generator=rng, device=x.device, dtype=x.dtype)
             x = x + self.strength * noise
         return leaky(x + self.bias[:, None, None]) * SQRT2
@@ -128,7 +128,7 @@ class StyleGenerator(nn.Module):
         Noise, where the model has it, is drawn from `rng`, or the model's own without one.
         """
         w = styles.unbind(1)
-        x = self.start.expand(len(styles), -1, -1, -1)
+        x = self.start.expand(styles.shape[0], -1, -1, -1)
         x = self.first(x.contiguous(memory_format=torch.channels_last), w[0], rng)
         y: Tensor = self.colour[0](x, w[1]) + self.tint[0]
         for i, (rise, stay) in enumerate(zip(self.rise, self.stay, strict=True)):

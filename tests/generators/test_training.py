@@ -141,3 +141,7 @@ def test_export_draws_what_torch_draws(name: str, pictures: Pictures, tmp_path: 
     z = torch.from_numpy(sampler.latents(3, 4))
     ours = to_pixels(net(z, torch.eye(2)[[1, 1, 1]]).numpy())
     assert np.abs(made.astype(int) - ours).max() <= 1
+    if name == "stylegan":  # with the other's style from the first layer on, it is the other
+        flipped, labels = sampler.latents(3, 4)[::-1].copy(), np.array([1, 1, 1])
+        mixed = sampler.styled(flipped, sampler.latents(3, 4), labels, 0)
+        assert np.array_equal(mixed, made)
