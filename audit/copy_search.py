@@ -5,7 +5,8 @@ reference; and local features, whose votes choose a few references that are then
 picture. A match rests on a hash that is very near, or on enough features that agree on one
 placement. Pictures without detail match by their bytes only: skies look alike.
 
-Source of the thresholds: `benchmarks/copies.py`, chosen on other originals than it reports on.
+Source of the thresholds: set by judgement before `benchmarks/copies.py` was run, which reports on
+them; nothing was moved after it.
 """
 
 import io
@@ -42,7 +43,7 @@ NEAR_BITS = 88
 NEAR_INLIERS = 7
 INLIERS = 11
 """Least features on one placement that alone make a match; `NEAR_INLIERS` where the hashes are
-within `NEAR_BITS` as well. Two different photographs have typically 4 to 6."""
+within `NEAR_BITS` as well."""
 
 _CANDIDATES = 20
 _NEIGHBOURS = 3  # references that one feature votes for
