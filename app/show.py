@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +17,7 @@ from counterproof.text import LANGUAGES, Catalogue, cell_width, wrap
 
 if TYPE_CHECKING:
     from counterproof.audit.page import Page, Reason
-    from counterproof.findings import Record
+    from counterproof.findings import Blob, Record
     from counterproof.settings import Settings
 
 __all__ = ["MAX_WIDTH", "heading", "lay_out", "look_at", "show", "two_columns"]
@@ -74,9 +76,12 @@ def show(
 
     settings = load_settings({"language": lang, "online": online, "as_of": as_of})
     words = catalogue(settings.language)
-    (record,) = look_at(image, profile=profile, settings=settings)
+    with tempfile.TemporaryDirectory(prefix="counterproof-") as folder:
+        case = Path(folder) / "show.case"
+        (record,) = look_at(image, profile=profile, settings=settings, case=case)
+        maps = _maps(case, record) if outputs else ()
     for name in outputs:
-        _write(name, record, image, settings, words)
+        _write(name, record, image, settings, words, maps)
     if fmt == "json":
         text = json.dumps(record.to_json(), ensure_ascii=False, indent=2)
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
@@ -93,8 +98,17 @@ def show(
         sys.exit(3)
 
 
-def look_at(*images: str, profile: str, settings: "Settings") -> "list[Record]":
-    """Scan a few pictures; a worker takes the blow if one is hostile."""
+def look_at(
+    *images: str, profile: str, settings: "Settings", case: Path | None = None
+) -> "list[Record]":
+    """Scan a few pictures; a worker takes the blow if one is hostile.
+
+    Args:
+        images: paths.
+        profile: how much to look at.
+        settings: what may be read.
+        case: keeps the records, and the maps that they name; none by default.
+    """
     from counterproof.audit.scan import scan
 
     for image in images:
@@ -102,14 +116,31 @@ def look_at(*images: str, profile: str, settings: "Settings") -> "list[Record]":
             raise UserError(f"{image}: no such file")
         if os.path.isdir(image):
             raise UserError(f"{image}: expected a picture, got a folder; use `counterproof scan`")
-    found = list(scan(*images, settings=settings, profile=profile, jobs=1))
+    found = list(scan(*images, settings=settings, profile=profile, case=case, jobs=1))
     if len(found) == len(images):
         return found
     one = {image: next(iter(scan(image, settings=settings, profile=profile))) for image in images}
     return [one[image] for image in images]  # a path that was given twice is scanned once
 
 
-def _write(name: str, record: "Record", image: str, settings: "Settings", words: Catalogue) -> None:
+def _maps(case: Path, record: "Record") -> "tuple[Blob, ...]":
+    """Return the maps that the findings of a record name."""
+    from counterproof.audit.case import Case
+
+    names = dict.fromkeys(name for finding in record.findings for name in finding.evidence)
+    with Case.open(case) as opened:
+        found = [opened.blob(record.sha256, name) for name in names]
+    return tuple(blob for blob in found if blob)
+
+
+def _write(
+    name: str,
+    record: "Record",
+    image: str,
+    settings: "Settings",
+    words: Catalogue,
+    maps: "tuple[Blob, ...]",
+) -> None:
     from counterproof.audit import exports, thumbnails
     from counterproof.audit.report import write_page
 
@@ -121,7 +152,7 @@ def _write(name: str, record: "Record", image: str, settings: "Settings", words:
     wanted = [(record.sha256, image)] if record.sha256 else []
     views = thumbnails.make(wanted, thumbnails.LARGE, settings.limits)
     view = next(views, thumbnails.View("", None, "unreadable"))
-    write_page(record, view, name, settings)
+    write_page(record, view, name, settings, maps=maps)
 
 
 # -- layout -----------------------------------------------------------------------------

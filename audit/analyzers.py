@@ -40,6 +40,12 @@ def _faces(settings: Settings) -> Analyzer:
     return FacesAnalyzer(settings)
 
 
+def _forgery(settings: Settings) -> Analyzer:
+    from counterproof.audit.forgery import ForgeryAnalyzer
+
+    return ForgeryAnalyzer(settings)
+
+
 class _NearDuplicates:
     name = "near_duplicates"
 
@@ -63,6 +69,7 @@ ANALYZERS: dict[str, AnalyzerFactory] = {
     "hashes": _hashes,
     "privacy": _privacy,
     "faces": _faces,
+    "forgery": _forgery,
 }
 RELATORS: dict[str, Relator] = {
     "near_duplicates": _NearDuplicates(),

@@ -35,7 +35,16 @@ from counterproof.audit.selection import Gathered, gather
 from counterproof.audit.statement import cards
 from counterproof.audit.suppressions import Suppression
 from counterproof.errors import CaseError
-from counterproof.findings import Answers, Basis, Record, Relation, RunInfo, Severity, Status
+from counterproof.findings import (
+    Answers,
+    Basis,
+    Blob,
+    Record,
+    Relation,
+    RunInfo,
+    Severity,
+    Status,
+)
 from counterproof.settings import Limits, Settings
 from counterproof.text import Catalogue, catalogue, visible
 
@@ -197,9 +206,18 @@ def write_page(
     target: Target,
     settings: Settings,
     *,
+    maps: Iterable[Blob] = (),
     made_at: dt.datetime | None = None,
 ) -> None:
     """Write the page of one picture.
+
+    Args:
+        record: what is said of it.
+        view: the picture.
+        target: where to.
+        settings: language.
+        maps: what findings name as evidence; those that can be laid over the view are shown.
+        made_at: stated on the page; now by default.
 
     Raises:
         UserError: if the file cannot be written.
@@ -208,6 +226,7 @@ def write_page(
     coverage = coverage_of(record.run, settings)
     found = gather(iter([record]), words)
     leaf = Leaf("picture", page(record, words, coverage))
+    leaf.maps = tuple(_shown_maps(maps))
     views = list(_place([leaf], [view], _LARGE_BYTES))
     leaves = _write_bodies([leaf], words)
     context = {
@@ -398,11 +417,15 @@ _MAX_MAP_BYTES = 150_000
 
 def _maps(case: "Case", leaf: Leaf) -> Iterator[tuple[str, str]]:
     """Yield the maps that findings name, those that are small enough."""
-    for reason in leaf.page.reasons:
-        for name in reason.evidence:
-            blob = case.blob(leaf.page.sha256, name)
-            if blob and blob.media_type in _MAP_TYPES and len(blob.data) <= _MAX_MAP_BYTES:
-                yield visible(name, 60), _data_uri(blob.media_type, blob.data)
+    names = [name for reason in leaf.page.reasons for name in reason.evidence]
+    found = (case.blob(leaf.page.sha256, name) for name in names)
+    yield from _shown_maps(blob for blob in found if blob)
+
+
+def _shown_maps(blobs: Iterable[Blob]) -> Iterator[tuple[str, str]]:
+    for blob in blobs:
+        if blob.media_type in _MAP_TYPES and len(blob.data) <= _MAX_MAP_BYTES:
+            yield visible(blob.name, 60), _data_uri(blob.media_type, blob.data)
 
 
 def _data_uri(media_type: str, data: bytes) -> str:
