@@ -44,6 +44,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "redact": ("counterproof.app.redact:redact", "Write cleaned copies, proved clean."),
     "keys": ("counterproof.app.keys:keys", "Make a signing identity, or check a certificate."),
     "trust": ("counterproof.app.trust:trust", "List, update or add to the trust lists."),
+    "detectors": (
+        "counterproof.app.detectors:detectors",
+        "Train and measure detectors of machine-made pictures.",
+    ),
     "doctor": ("counterproof.app.doctor:doctor", "Check this installation."),
 }
 

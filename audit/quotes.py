@@ -54,6 +54,10 @@ _SILENT = frozenset(
 )
 
 
+# Details whose values are codes with words of their own in the catalogue.
+_WORDED = frozenset({"answer", "mode", "not_tested", "reason"})
+
+
 def _plain(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:
     """Quote every detail of a code that needs no choosing, in the order of the finding."""
     for name, value in details.items():
@@ -63,8 +67,10 @@ def _plain(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:
             yield Line(_label("where", words), _places(value, words))
         elif name == "cause" and f"cause.{value}" in words.tables["ui"]:
             yield Line(_label("cause", words), words.ui(f"cause.{value}"))
-        elif name == "mode":
-            yield Line(_label("mode", words), _word("mode", value, words))
+        elif name in _WORDED:
+            items = value if isinstance(value, list) else [value]
+            said = words.ui("list.separator").join(_word(name, item, words) for item in items)
+            yield Line(_label(name, words), said)
         else:
             yield Line(_label(name, words), _value(value, words))
 

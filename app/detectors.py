@@ -1,0 +1,152 @@
+"""`counterproof detectors train|evaluate|compare|card`: the wing that learns to tell."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from counterproof.errors import MissingExtra, UserError
+
+if TYPE_CHECKING:
+    from counterproof.detectors.evaluation import Evaluation
+
+__all__ = ["detectors"]
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+def _told(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@click.group(context_settings=_CONTEXT)
+def detectors() -> None:
+    """Train, measure and describe detectors of machine-made pictures.
+
+    TABLE is a CSV file with the columns file, label (real or fake, as words of data sets) and
+    source, or a folder that holds real/SOURCE/… and fake/SOURCE/….
+    """
+
+
+@detectors.command(context_settings=_CONTEXT)
+@click.argument("table", metavar="TABLE", type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", required=True, metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option("--recipe", type=click.Choice(["default"]), default="default", show_default=True)
+@click.option("--folds", default=5, show_default=True, help="Groups of sources held out in turn.")
+@click.option("--seed", default=0, show_default=True, help="Of deliveries and folds.")
+def train(table: Path, output: Path, recipe: str, folds: int, seed: int) -> None:
+    """Train the default detector's head on TABLE and write network, levels and scores.
+
+    Features are kept in FOLDER/features, so that the same command goes on where it stopped.
+    """
+    from counterproof.detectors import samples as data
+
+    try:
+        from counterproof.detectors import training, trunk
+        from counterproof.detectors.card import held_out_figures
+    except ModuleNotFoundError as err:
+        raise MissingExtra(f"training ({err.name})", "train") from err
+    from counterproof.detectors.features import MODEL
+    from counterproof.weights import open as open_weights
+
+    samples = data.read(table)
+    chosen = training.Recipe(folds=folds, seed=seed)
+    data.folds(samples, folds, seed)  # complain of too few sources before hours of work
+    features = training.gather(samples, output / "features", seed, told=_told)
+    made = training.train(features, samples, chosen)
+    base = open_weights(MODEL).path.read_bytes()
+    (output / "lite0.onnx").write_bytes(trunk.with_head(base, made.weight, made.bias))
+    training.write_scores(output / "held-out.jsonl", samples, made.scores)
+    figures = held_out_figures(samples, made)
+    written = {"thresholds": made.thresholds, "metrics": figures}
+    (output / "training.json").write_text(json.dumps(written, indent=1), encoding="utf-8")
+    for figure in figures:
+        click.echo("{name}  {value:.3f} [{low:.3f}, {high:.3f}]  n {n}  {set}".format(**figure))
+    click.echo(f"wrote {output / 'lite0.onnx'}", err=True)
+
+
+def _show(found: "Evaluation", output: Path | None, fmt: str) -> None:
+    from counterproof.detectors import evaluation_page
+
+    if output is not None:
+        if output.suffix.lower() not in (".html", ".json"):
+            raise UserError(f"{output}: expected a name that ends in .html or .json")
+        as_page = output.suffix.lower() == ".html"
+        text = evaluation_page.page(found) if as_page else json.dumps(found.to_json(), indent=1)
+        output.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {output}", err=True)
+    if fmt == "json":
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        click.echo(evaluation_page.table(found))
+
+
+_OUTPUT = click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="A .html or .json file."
+)
+_FORMAT = click.option(
+    "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+_TREATMENT = click.option(
+    "--treatment", "treatments", multiple=True, metavar="NAME", help="Only this delivery."
+)
+
+
+def _treatments(names: tuple[str, ...]) -> list[str]:
+    from counterproof.detectors.deliveries import TREATMENTS
+
+    for name in names:
+        if name not in TREATMENTS:
+            raise UserError(f"unknown treatment {name!r}; known are {', '.join(TREATMENTS)}")
+    return list(names or TREATMENTS)
+
+
+@detectors.command(context_settings=_CONTEXT)
+@click.argument("table", metavar="TABLE", type=click.Path(exists=True, path_type=Path))
+@_OUTPUT
+@_FORMAT
+@_TREATMENT
+def evaluate(table: Path, output: Path | None, fmt: str, treatments: tuple[str, ...]) -> None:
+    """Measure the bundled detector on labelled pictures that it was not trained on."""
+    from counterproof.detectors import evaluation, samples
+    from counterproof.detectors.features import MODEL
+    from counterproof.weights import open as open_weights
+
+    thresholds = dict(open_weights(MODEL).card.thresholds)
+    found = evaluation.evaluate(
+        samples.read(table), treatments=_treatments(treatments), thresholds=thresholds, told=_told
+    )
+    _show(found, output, fmt)
+
+
+@detectors.command(context_settings=_CONTEXT)
+@click.argument("table", metavar="TABLE", type=click.Path(exists=True, path_type=Path))
+@click.option("--scorer", required=True, metavar="COMMAND", help="Prints a number for {file}.")
+@_OUTPUT
+@_FORMAT
+@_TREATMENT
+def compare(
+    table: Path, scorer: str, output: Path | None, fmt: str, treatments: tuple[str, ...]
+) -> None:
+    """Measure another scorer on the same pictures and deliveries, for a fair comparison."""
+    from counterproof.detectors import evaluation, samples
+
+    found = evaluation.evaluate(
+        samples.read(table),
+        evaluation.external(scorer),
+        name=scorer,
+        treatments=_treatments(treatments),
+        told=_told,
+    )
+    _show(found, output, fmt)
+
+
+@detectors.command(context_settings=_CONTEXT)
+def card() -> None:
+    """Print the model card of the bundled detector."""
+    from counterproof.detectors.features import MODEL
+    from counterproof.weights import open as open_weights
+
+    path = open_weights(MODEL).path
+    click.echo(path.with_name(f"{path.stem}.card.json").read_text(encoding="utf-8").rstrip())

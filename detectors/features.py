@@ -1,0 +1,123 @@
+"""Features of a picture's tiles, from the frozen network that ships with the project.
+
+The network is EfficientNet-Lite0, trained on ImageNet by its authors; means and deviations of
+its activations at four depths, and the mean of its last layer, describe each tile. It runs in
+onnxruntime, so that a new head can be trained without torch.
+
+Source: Tan and Le, EfficientNet, arXiv 1905.11946; weights of the EfficientNet-Lite release
+(Google, Apache-2.0). Which depths: `docs/detectors.md`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from counterproof import weights
+from counterproof.detectors.deliveries import at_random
+from counterproof.detectors.tiles import MIN_SIDE, READING_SIDE, cut
+from counterproof.errors import ImageError
+from counterproof.images import ImageFile
+
+__all__ = ["MODEL", "WIDTH", "TileTable", "describe", "extract", "open_picture"]
+
+MODEL = "detectors/lite0"
+WIDTH = 2016
+"""Features of one tile."""
+
+TILES = 6
+"""Tiles of one delivery in training. Scanning may look at more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileTable:
+    """Features of tiles, and whose they are.
+
+    Attributes:
+        features: `float16`, shape `(N, WIDTH)`.
+        picture: index of the picture in the list given, shape `(N,)`.
+        delivery: number of the delivery: 0 is the first named, shape `(N,)`.
+    """
+
+    features: NDArray[np.float16]
+    picture: NDArray[np.int64]
+    delivery: NDArray[np.int64]
+
+
+def describe(tiles: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return features and logits of tiles.
+
+    Args:
+        tiles: `uint8` RGB, shape `(N, 224, 224, 3)`.
+
+    Returns:
+        Features, shape `(N, WIDTH)`, and logits of *machine-made*, shape `(N,)`.
+
+    Raises:
+        WeightsError: if the bundled network is missing or altered.
+    """
+    features, logits = weights.open(MODEL).session.run(None, {"tiles": tiles})
+    return features, logits
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Open one training or test picture under the limits of a scan, upright, RGB.
+
+    Raises:
+        ImageError: if it cannot be decoded, or is smaller than `MIN_SIDE`.
+    """
+    pixels = ImageFile.open(path).pixels(max_side=READING_SIDE)
+    if min(pixels.shape[:2]) < MIN_SIDE:
+        size = f"{pixels.shape[1]}×{pixels.shape[0]}"
+        message = f"{path}: expected at least {MIN_SIDE} pixels a side, got {size}"
+        raise ImageError("unsupported", message)
+    return Image.fromarray(pixels)
+
+
+def extract(
+    pictures: Sequence[Path],
+    deliveries: Sequence[Callable[[Image.Image, np.random.Generator], Image.Image]] = (at_random,),
+    *,
+    seed: int = 0,
+    most: int = TILES,
+    skipped: Callable[[Path, ImageError], None] | None = None,
+) -> TileTable:
+    """Describe the tiles of pictures, each in several deliveries.
+
+    Takes about 6 ms of CPU a tile. A picture that cannot be read has no row.
+
+    Args:
+        pictures: files.
+        deliveries: what happens to each picture before tiles are cut.
+        seed: the deliveries of a picture depend on it and on the picture's place in the list.
+        most: tiles of one delivery.
+        skipped: told of each picture that cannot be read; without it the error is raised.
+
+    Raises:
+        ImageError: if a picture cannot be read and `skipped` is not given.
+    """
+    found: list[NDArray[Any]] = []
+    whose: list[tuple[int, int]] = []
+    for number, path in enumerate(pictures):
+        try:
+            picture = open_picture(path)
+        except ImageError as err:
+            if skipped is None:
+                raise
+            skipped(path, err)
+            continue
+        rng = np.random.default_rng([seed, number])
+        for index, deliver in enumerate(deliveries):
+            delivered = np.asarray(deliver(picture, rng))
+            if min(delivered.shape[:2]) < MIN_SIDE:
+                continue
+            features, _ = describe(cut(delivered, most).pixels)
+            found.append(features.astype(np.float16))
+            whose += [(number, index)] * len(features)
+    table = np.array(whose, np.int64).reshape(-1, 2)
+    rows = np.concatenate(found) if found else np.empty((0, WIDTH), np.float16)
+    return TileTable(rows, table[:, 0], table[:, 1])
