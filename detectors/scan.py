@@ -25,7 +25,7 @@ from counterproof.settings import Settings
 
 __all__ = ["DetectorAnalyzer"]
 
-MAP = "detector.map.png"
+MAP = "detector-map.png"
 MAP_SIDE = 512
 
 

@@ -23,9 +23,9 @@ Source: benchmarks/detector.py, scope gate."""
 FLAT_RANGE = 2
 """Grey levels that the pixels of a flat 8×8 block may span."""
 
-COARSEST = 14.0
-"""Mean luma quantisation step, lowest 15 frequencies, from which a JPEG counts as heavily
-compressed: about quality 30 of the Independent JPEG Group's tables."""
+COARSEST = 50.0
+"""Mean luma quantisation step, first two rows of the table but its mean value, from which a JPEG
+counts as heavily compressed: just above quality 31 of the Independent JPEG Group's tables."""
 
 UNTESTED = ("face_swap", "inpainting", "unseen_generators", "video_frames", "recaptured_screens")
 """What the detector was never tested on; each has its words in the catalogue."""
@@ -72,7 +72,7 @@ def flat_share(pixels: NDArray[Any]) -> float:
 
 
 def _coarseness(image: ImageFile) -> float:
-    """Return the mean luma quantisation step of a JPEG's low frequencies; 0 for other formats."""
+    """Return the mean luma quantisation step of a JPEG's first two rows; 0 for other formats."""
     if image.format != "jpeg":
         return 0.0
     from PIL import Image, UnidentifiedImageError
