@@ -189,15 +189,19 @@ def _stretched(lines: Floats, bins: tuple[int, int], long_edge: int) -> list[NDA
     places = _places(lines.shape[1], bins, long_edge)
     standing = lines.ravel().take(places).sum(0)
     plain = np.arange(len(standing)) % len(_STRETCHES) == len(_STRETCHES) // 2
+    # maps of one way up are neighbours in this array, and none is near one of another way up
+    ways = np.abs(matrices).max(1).reshape(4, -1, 2)
     found: list[NDArray[np.float64]] = []
     for some, most in ((plain, 4), (np.ones_like(plain), 3)):
         left = np.where(some, standing, -1)
         for _ in range(most):
             best = int(left.argmax())
             found.append(matrices[best].astype(np.float64) * long_edge)
-            distance = np.abs(matrices - matrices[best]).max((1, 2))
-            near = distance < 0.03 * np.abs(matrices[best]).max()
-            left[near], standing[near] = -1, -1
+            way, place = divmod(best, ways.shape[1])
+            sizes = ways[way]
+            near = np.abs(sizes - sizes[place]) < 0.03 * sizes[place].max()
+            close = way * ways.shape[1] + np.flatnonzero(near[:, 0] & near[:, 1])
+            left[close], standing[close] = -1, -1
     return found
 
 
