@@ -122,7 +122,7 @@ def _questionnaire(
     new: str | None, signed: str | None, settings: "Settings", words: "Catalogue"
 ) -> None:
     from counterproof.audit import questionnaire
-    from counterproof.audit.exports import open_atomically
+    from counterproof.audit.writer import open_atomically
     from counterproof.provenance.keys import find_identity
 
     if new:
@@ -199,7 +199,7 @@ def _scan(target: str, settings: "Settings") -> str:
 
 def _write(report: "PolicyReport", name: str, kind: str, words: "Catalogue", target: str) -> None:
     from counterproof.audit import policy_page
-    from counterproof.audit.exports import open_atomically
+    from counterproof.audit.writer import open_atomically
     from counterproof.audit.report import now
 
     kind = kind or Path(name).suffix.lower().lstrip(".")

@@ -33,7 +33,7 @@ def model(
     """
     from counterproof.app import progress
     from counterproof.audit.copy_page import Pair, write_pairs
-    from counterproof.audit.exports import open_atomically
+    from counterproof.audit.writer import open_atomically
     from counterproof.audit.model_audit import audit_model
     from counterproof.audit.sources import expand
     from counterproof.settings import load_settings

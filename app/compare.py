@@ -64,7 +64,7 @@ def compare(
     """
     from counterproof.audit.compare import compare as compare_records
     from counterproof.audit.compare_page import page, write_html
-    from counterproof.audit.exports import open_atomically
+    from counterproof.audit.writer import open_atomically
     from counterproof.settings import load_settings
     from counterproof.text import catalogue
 

@@ -16,9 +16,9 @@ from counterproof.findings import PREFIXES, Record, Severity, Status, matches_se
 
 if TYPE_CHECKING:
     from counterproof.audit.case import Case
-    from counterproof.audit.exports import Writer
     from counterproof.audit.scan import Scanned
     from counterproof.audit.suppressions import Suppression
+    from counterproof.audit.writer import Writer
     from counterproof.settings import Settings
 
 __all__ = ["FailOn", "scan"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from counterproof import __version__
 from counterproof.audit.compare import Comparison, Row
-from counterproof.audit.exports import Target, open_atomically
 from counterproof.audit.page import name_of, shown, size_of
+from counterproof.audit.writer import Target, open_atomically
 from counterproof.text import Catalogue, visible
 
 __all__ = ["Cells", "ComparePage", "page", "write_html"]

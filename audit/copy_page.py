@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from counterproof import __version__
-from counterproof.audit.exports import Target, open_atomically
+from counterproof.audit.writer import Target, open_atomically
 from counterproof.audit.thumbnails import Size, encode
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile

@@ -1,29 +1,22 @@
 """Write records as jsonl, json, csv, sarif or parquet, one at a time, in constant memory.
 
-A file is written under a temporary name in its own folder and takes its name when all is
-written, so that a reader never meets half of one and a failed run leaves the old one alone.
-`-` is stdout. HTML is another matter: it is a view of a whole case (`audit.report`).
+How a file comes to be whole or not at all is `audit.writer`'s, SARIF is `audit.sarif`'s. HTML is
+another matter: it is a view of a whole case (`audit.report`).
 """
 
 import csv
-import errno
-import hashlib
 import io
-import json
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self, TypeAlias
-from urllib.parse import quote
+from typing import Any
 
-from counterproof import __version__
+from counterproof.audit.sarif import SarifWriter
+from counterproof.audit.writer import Target, Writer, json_bytes
 from counterproof.errors import MissingExtra, UserError
-from counterproof.findings import Claim, Finding, Record, Relation, Severity
-from counterproof.text import Catalogue, catalogue
+from counterproof.findings import Record, Relation
+from counterproof.text import Catalogue
 
 __all__ = [
     "COLUMNS",
@@ -32,11 +25,8 @@ __all__ = [
     "JsonWriter",
     "JsonlWriter",
     "ParquetWriter",
-    "SarifWriter",
-    "Writer",
     "flat",
     "format_of",
-    "open_atomically",
     "open_writer",
     "read_paths_parquet",
     "write_csv",
@@ -46,164 +36,13 @@ __all__ = [
     "write_sarif",
 ]
 
-Target: TypeAlias = str | os.PathLike[str] | IO[bytes]
-"""A path, `-` for stdout, or a binary stream, which stays open."""
-
-
-def write_failed(name: str, err: OSError) -> UserError:
-    """Make the one line that says a file could not be written, and what to do."""
-    what = err.strerror or str(err)
-    todo = (
-        "free some space or choose another folder"
-        if err.errno == errno.ENOSPC
-        else ("choose a folder that exists and that you may write to")
-    )
-    return UserError(f"{name}: cannot write: {what}; {todo}")
-
-
-@contextmanager
-def open_atomically(target: Target) -> Iterator[IO[bytes]]:
-    """Open a binary stream whose file appears whole or not at all.
-
-    Raises:
-        UserError: if the file cannot be written, for want of space or permission.
-    """
-    if not isinstance(target, (str, os.PathLike)):
-        yield target
-        return
-    if os.fspath(target) == "-":
-        sys.stdout.flush()
-        try:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as err:
-            raise write_failed("stdout", err) from err
-        return
-    path = Path(os.path.realpath(target))
-    name = os.fspath(target)
-    in_place = path.exists() and not path.is_file()  # a device or pipe keeps its place
-    part = path if in_place else path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            yield stream
-        if not in_place:
-            os.replace(part, path)
-    except OSError as err:
-        # An error from within the block may be about another file: that one names itself.
-        if err.filename not in (None, str(part), str(path)):
-            raise
-        raise write_failed(name, err) from err
-    finally:
-        if not in_place:
-            part.unlink(missing_ok=True)
-
-
-class Writer:
-    """Takes records in order and closes the file around them.
-
-    Use as a context manager: an exception inside leaves no file. `close` may be given what
-    belongs to the whole scan; the context closes without it otherwise.
-    """
-
-    def __init__(self, target: Target, words: Catalogue | None = None) -> None:
-        self.words = words or catalogue("en")
-        self._opened = open_atomically(target)
-        self._target = target
-        self.stream = self._opened.__enter__()
-        self._open = True
-        self._guard(self.begin)
-
-    def begin(self) -> None:
-        """Write what comes before the first record."""
-
-    def put(self, record: Record) -> None:
-        """Write one record."""
-        raise NotImplementedError
-
-    def end(self, relations: Iterable[Relation], info: dict[str, Any]) -> None:
-        """Write what comes after the last record."""
-
-    def write(self, record: Record) -> None:
-        """Write one record.
-
-        Raises:
-            UserError: if the disk is full.
-        """
-        self._guard(self.put, record)
-
-    def close(self, relations: Iterable[Relation] = (), info: dict[str, Any] | None = None) -> None:
-        """Finish the file and let it appear under its name.
-
-        Args:
-            relations: what holds between the pictures; only sarif carries them.
-            info: JSON values about the whole scan; only sarif carries them.
-        """
-        if self._open:
-            self._guard(self.end, relations, info or {})
-            self._open = False
-            self._opened.__exit__(None, None, None)
-
-    def abort(self, err: BaseException | None = None) -> None:
-        """Leave no file."""
-        if self._open:
-            self._open = False
-            err = err or RuntimeError("aborted")
-            try:
-                self._opened.__exit__(type(err), err, err.__traceback__)
-            except BaseException as raised:
-                if raised is not err:
-                    raise
-
-    def _guard(self, do: Callable[..., None], *args: Any) -> None:
-        """Run one step; whatever goes wrong leaves no file and reaches the caller."""
-        try:
-            do(*args)
-        except BaseException as err:
-            self.abort(err)
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        err: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if err is not None:
-            self.abort(err)
-        else:
-            self.close()
-
-
-def _json(value: Any, indent: int | None = None) -> bytes:
-    """Write JSON as UTF-8; a half surrogate becomes its escape, not-a-number becomes null."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-    except ValueError:
-        text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
-
 
 class JsonlWriter(Writer):
     """One record per line."""
 
     def put(self, record: Record) -> None:
         """Write one line and hand it on: a reader of the pipe wants it now."""
-        self.stream.write(_json(record.to_json()) + b"\n")
+        self.stream.write(json_bytes(record.to_json()) + b"\n")
         if self._target == "-":
             self.stream.flush()
 
@@ -217,7 +56,7 @@ class JsonWriter(Writer):
 
     def put(self, record: Record) -> None:
         """Write one element."""
-        self.stream.write(self._lead + _json(record.to_json()))
+        self.stream.write(self._lead + json_bytes(record.to_json()))
         self._lead = b",\n"
 
     def end(self, relations: Iterable[Relation], info: dict[str, Any]) -> None:
@@ -323,146 +162,6 @@ class CsvWriter(Writer):
         self._buffer.truncate()
 
 
-_LEVELS = {
-    Severity.HIGH: "error",
-    Severity.MEDIUM: "warning",
-    Severity.LOW: "note",
-    Severity.INFO: "note",
-}
-_FAULTS = ("failed", "timeout", "skipped")
-
-
-class SarifWriter(Writer):
-    """SARIF 2.1.0: one result per finding that matters, one rule per code.
-
-    A finding matters if it claims something, is at stake at all, or the status names it.
-    What could not be checked is counted in the invocation's notifications.
-
-    Source: OASIS, SARIF 2.1.0, §3.27 result, §3.49 reportingDescriptor, §3.58 notification.
-    """
-
-    def begin(self) -> None:
-        """Open the document, its run and its results."""
-        self._rules: dict[str, int] = {}
-        self._faults: dict[str, int] = {}
-        self._statuses: dict[str, int] = {}
-        self._lead = b"\n"
-        self.stream.write(
-            b'{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", '
-            b'"runs": [{"columnKind": "unicodeCodePoints", "results": ['
-        )
-
-    def put(self, record: Record) -> None:
-        """Write the results of one record."""
-        status = record.verdict.status.value
-        self._statuses[status] = self._statuses.get(status, 0) + 1
-        named = {*record.verdict.rests_on, *record.verdict.against}
-        seen: dict[str, int] = {}
-        for finding in record.findings:
-            if finding.state in _FAULTS:
-                self._faults[finding.code] = self._faults.get(finding.code, 0) + 1
-            elif (
-                finding.code in named
-                or finding.claim is not Claim.NONE
-                or finding.severity is not Severity.INFO
-            ):
-                seen[finding.code] = seen.get(finding.code, 0) + 1
-                result = self._result(record, finding, seen[finding.code])
-                self.stream.write(self._lead + _json(result))
-                self._lead = b",\n"
-
-    def _result(self, record: Record, finding: Finding, nth: int) -> dict[str, Any]:
-        index = self._rules.setdefault(finding.code, len(self._rules))
-        said = self.words.describe(finding)
-        # What a finding is, wherever the file lies: its content, the code, the how-manieth.
-        identity = f"{record.sha256 or record.path}\0{finding.code}\0{nth}"
-        properties: dict[str, Any] = {
-            "sha256": record.sha256,
-            "status": record.verdict.status.value,
-            "claim": finding.claim.value,
-            "basis": finding.basis.value,
-            "severity": finding.severity.value,
-            "means": said["means"],
-            "doesNotMean": said["does_not_mean"],
-        }
-        if finding.probability is not None:
-            properties["probability"] = finding.probability
-        if finding.regions:
-            properties["regions"] = [list(box) for box in finding.regions]
-        return {
-            "ruleId": finding.code,
-            "ruleIndex": index,
-            "level": _LEVELS[finding.severity],
-            "message": {"text": said["says"]},
-            "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(record.path)}}}],
-            "partialFingerprints": {
-                "counterproof/v1": hashlib.sha256(
-                    identity.encode("utf-8", "backslashreplace")
-                ).hexdigest()
-            },
-            "properties": properties,
-        }
-
-    def _rule(self, code: str) -> dict[str, Any]:
-        said = self.words.describe(Finding("", code))
-        help_text = "\n".join(
-            f"{self.words.ui(f'heading.{part}')}: {said[part]}"
-            for part in ("means", "does_not_mean", "innocent")
-            if said.get(part)
-        )
-        return {
-            "id": code,
-            "shortDescription": {"text": said["says"]},
-            "help": {"text": help_text or code},
-            "properties": {"tags": [code.partition(".")[0]]},
-        }
-
-    def end(self, relations: Iterable[Relation], info: dict[str, Any]) -> None:
-        """Close the results; write the rules that they used."""
-        driver = {
-            "name": "counterproof",
-            "version": __version__,
-            "semanticVersion": __version__,
-            "language": "zh-CN" if self.words.language == "zh" else "en",
-            "rules": [self._rule(code) for code in self._rules],
-        }
-        notes = [
-            {
-                "level": "note",
-                "descriptor": {"id": code},
-                "message": {"text": f"{self.words.sentence(Finding('', code))} ({n})"},
-            }
-            for code, n in sorted(self._faults.items())
-        ]
-        invocation = {"executionSuccessful": True, "toolExecutionNotifications": notes}
-        properties = {"statuses": dict(sorted(self._statuses.items())), **info}
-        self.stream.write(b'\n], "tool": {"driver": ' + _json(driver) + b"},\n")
-        self.stream.write(b'"invocations": [' + _json(invocation) + b"],\n")
-        head = _json(properties)[:-1]  # relations may be many: they follow one at a time
-        self.stream.write(b'"properties": ' + head + b', "relations": [')
-        lead = b"\n"
-        for relation in relations:
-            self.stream.write(lead + _json(relation.to_json()))
-            lead = b",\n"
-        self.stream.write(b"]}}]}\n")
-
-
-def _uri(path: str) -> str:
-    """Write a path as a URI reference, percent-encoded (RFC 3986).
-
-    >>> _uri("a b/ü:1.jpg"), _uri("/x/y.jpg")
-    ('a%20b/%C3%BC%3A1.jpg', 'file:///x/y.jpg')
-    """
-    if os.sep == "\\":
-        path = path.replace("\\", "/")
-    text = quote(path, safe="/", errors="backslashreplace")
-    if path.startswith("/"):
-        return f"file://{text}"
-    if os.sep == "\\" and path[1:3] == ":/":
-        return f"file:///{quote(path, safe='/:')}"
-    return text
-
-
 def _pyarrow(feature: str) -> tuple[Any, Any]:
     try:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
@@ -494,7 +193,7 @@ class ParquetWriter(Writer):
 
     def put(self, record: Record) -> None:
         """Add one row; write a row group when enough are in hand."""
-        row = flat(record) | {"record": _json(record.to_json()).decode()}
+        row = flat(record) | {"record": json_bytes(record.to_json()).decode()}
         for name, value in row.items():
             if isinstance(value, str):
                 row[name] = value.encode("utf-8", "backslashreplace").decode()

@@ -108,7 +108,7 @@ def sign_questionnaire(path: Path, identity: Identity) -> Path:
     Raises:
         UserError: if the questionnaire cannot be read or the signature cannot be written.
     """
-    from counterproof.audit.exports import open_atomically
+    from counterproof.audit.writer import open_atomically
 
     signature = sign_bytes(_read(path), identity)
     target = _beside(path)

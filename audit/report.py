@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from counterproof import __version__
 from counterproof.analysis import Stage
 from counterproof.audit import thumbnails
-from counterproof.audit.exports import Target, open_atomically
 from counterproof.audit.overview import Overview, bars
 from counterproof.audit.page import (
     QUESTIONS,
@@ -34,6 +33,7 @@ from counterproof.audit.rules import judge_all
 from counterproof.audit.selection import Gathered, gather
 from counterproof.audit.statement import cards
 from counterproof.audit.suppressions import Suppression
+from counterproof.audit.writer import Target, open_atomically
 from counterproof.errors import CaseError
 from counterproof.findings import (
     Answers,

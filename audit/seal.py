@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterproof import __version__
-from counterproof.audit.exports import open_atomically
+from counterproof.audit.writer import open_atomically
 from counterproof.audit.signature import Signature, check_signature, sign_bytes
 from counterproof.errors import ProvenanceError, UserError
 from counterproof.findings import Blob, Record
