@@ -199,8 +199,8 @@ def _scan(target: str, settings: "Settings") -> str:
 
 def _write(report: "PolicyReport", name: str, kind: str, words: "Catalogue", target: str) -> None:
     from counterproof.audit import policy_page
-    from counterproof.audit.writer import open_atomically
     from counterproof.audit.report import now
+    from counterproof.audit.writer import open_atomically
 
     kind = kind or Path(name).suffix.lower().lstrip(".")
     if kind == "html":

@@ -33,9 +33,9 @@ def model(
     """
     from counterproof.app import progress
     from counterproof.audit.copy_page import Pair, write_pairs
-    from counterproof.audit.writer import open_atomically
     from counterproof.audit.model_audit import audit_model
     from counterproof.audit.sources import expand
+    from counterproof.audit.writer import open_atomically
     from counterproof.settings import load_settings
     from counterproof.text import catalogue
 

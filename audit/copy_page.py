@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 
 from counterproof import __version__
-from counterproof.audit.writer import Target, open_atomically
 from counterproof.audit.thumbnails import Size, encode
+from counterproof.audit.writer import Target, open_atomically
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile
 from counterproof.settings import Limits

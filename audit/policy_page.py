@@ -4,9 +4,9 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from counterproof.audit.writer import Target, open_atomically
 from counterproof.audit.policy import Example, Judged, PolicyReport
 from counterproof.audit.policy_checks import Outcome
+from counterproof.audit.writer import Target, open_atomically
 from counterproof.text import Catalogue, visible, wrap
 
 __all__ = ["Exposure", "lines", "write_policy_page"]

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterproof import __version__
-from counterproof.audit.writer import open_atomically
 from counterproof.audit.signature import Signature, check_signature, sign_bytes
+from counterproof.audit.writer import open_atomically
 from counterproof.errors import ProvenanceError, UserError
 from counterproof.findings import Blob, Record
 from counterproof.provenance.keys import Identity
