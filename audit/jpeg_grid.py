@@ -8,8 +8,8 @@ than chance allows, that part is reported.
 
 Source: T. Nikoukhah, J. Anger, M. Colom, J.-M. Morel, R. Grompone von Gioi, "ZERO: a Local JPEG
 Grid Origin Detector Based on the Number of DCT Zeros and its Applications in Image Forensics",
-IPOL 11, 2021, §2 (votes, number of false alarms). Written from that text; regions are grown here
-on cells of 8 × 8 pixels.
+IPOL 11, 2021, §2 (votes, number of false alarms). Regions are grown here on cells of 8 × 8 pixels,
+which the paper does not do.
 """
 
 from dataclasses import dataclass
