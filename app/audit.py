@@ -14,7 +14,7 @@ from counterproof.text import LANGUAGES
 if TYPE_CHECKING:
     from counterproof.audit.pipeline import Pipeline
     from counterproof.audit.policy import PolicyReport
-    from counterproof.audit.policy_checks import Context
+    from counterproof.audit.policy_answers import Context
     from counterproof.settings import Settings
     from counterproof.text import Catalogue
 
@@ -158,7 +158,7 @@ def _evaluate(target: str, options: dict[str, Any], settings: "Settings") -> "Po
 
 
 def _context(options: dict[str, Any]) -> "tuple[Context, str]":
-    from counterproof.audit.policy_checks import Context
+    from counterproof.audit.policy_answers import Context
     from counterproof.audit.questionnaire import read_questionnaire
 
     content = options["content"] or ""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from counterproof import __version__
-from counterproof.audit.policy_checks import CHECKS, SYSTEM_CHECKS, Context, Outcome, Result
+from counterproof.audit.policy_answers import Context, Outcome, Result
+from counterproof.audit.policy_checks import CHECKS, SYSTEM_CHECKS
 from counterproof.audit.policy_packs import Pack, Rule, load_packs, select
 from counterproof.findings import Record
 

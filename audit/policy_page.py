@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from counterproof.audit.policy import Example, Judged, PolicyReport
-from counterproof.audit.policy_checks import Outcome
+from counterproof.audit.policy_answers import Outcome
 from counterproof.audit.writer import Target, open_atomically
 from counterproof.text import Catalogue, visible, wrap
 

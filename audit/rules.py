@@ -28,7 +28,7 @@ def label_missing(record: Record, settings: Settings) -> Iterator[Finding]:
 
     Silent where labels or credentials were not looked for, or broke off.
     """
-    from counterproof.audit.policy_checks import standard_marks
+    from counterproof.audit.policy_answers import standard_marks
 
     broke = any(f.prefix in ("c2pa", "label") and f.state in FAULTS for f in record.findings)
     if record.verdict.status not in _MODEL_MADE or broke:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from counterproof.audit import policy_checks
+from counterproof.audit import policy_checks, policy_labels
 from counterproof.audit.policy import evaluate
-from counterproof.audit.policy_checks import CHECKS, SYSTEM_CHECKS, Context, Outcome
+from counterproof.audit.policy_answers import Context, Outcome
+from counterproof.audit.policy_checks import CHECKS, SYSTEM_CHECKS
 from counterproof.audit.policy_packs import load_packs, read_pack, select
 from counterproof.audit.rules import judge
 from counterproof.audit.verdict import decide
@@ -296,8 +297,8 @@ def test_every_rule_names_a_check_and_every_fact_is_asked() -> None:
 def test_every_reason_has_a_sentence(language: str) -> None:
     import inspect
 
-    source = inspect.getsource(policy_checks)
-    made = set(re.findall(r'_(?:pass|fail|unknown|not)\(\s*"([a-z_]+)"', source))
+    source = inspect.getsource(policy_checks) + inspect.getsource(policy_labels)
+    made = set(re.findall(r'\b(?:passed|failed|unknown|not_asked)\)?\(\s*"([a-z_]+)"', source))
     words = catalogue(language).tables["ui"]
     assert len(made) > 40
     assert [word for word in sorted(made) if f"rules.reason.{word}" not in words] == []
