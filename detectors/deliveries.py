@@ -83,6 +83,13 @@ def _cut(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
+def _native_crop(image: Image.Image) -> Image.Image:
+    """Return the middle, at most 288 pixels a side: the same size and aspect for both classes."""
+    width, height = min(288, image.width), min(288, image.height)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
 def _half(image: Image.Image) -> Image.Image:
     size = (max(1, image.width // 2), max(1, image.height // 2))
     return image.resize(size, Image.Resampling.BICUBIC)
@@ -96,6 +103,7 @@ def _screenshot(image: Image.Image) -> Image.Image:
 
 TREATMENTS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "as delivered": lambda image: image,
+    "native crop": _native_crop,
     "half scale": _half,
     "JPEG 90": lambda image: recompress(image, 90),
     "JPEG 70": lambda image: recompress(image, 70),

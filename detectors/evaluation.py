@@ -1,8 +1,8 @@
 """Measures a scorer on labelled pictures: each delivery, each source, each level of doubt.
 
 The scorer is the bundled detector, or any command that prints a number for a file. Beside it
-stand baselines that see no picture content: if size or compression alone separates the
-classes, a score says little, and the report shows it.
+stand baselines that see no picture content (`nuisances`): if size or compression alone
+separates the classes, a score says little, and the report shows it.
 """
 
 import shlex
@@ -13,23 +13,38 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from counterproof.detectors import measures
+from counterproof.detectors import measures, nuisances
 from counterproof.detectors.deliveries import TREATMENTS, recompress
 from counterproof.detectors.detector import probability, score
 from counterproof.detectors.features import open_picture
 from counterproof.detectors.measures import Interval
+from counterproof.detectors.nuisances import Traits
 from counterproof.detectors.samples import Sample
 from counterproof.detectors.tiles import MIN_SIDE
 from counterproof.errors import ImageError, UserError
 
-__all__ = ["Evaluation", "Treated", "bundled", "evaluate", "external", "nuisances"]
+__all__ = ["Bin", "Evaluation", "Treated", "bundled", "evaluate", "external"]
 
 Scorer = Callable[[Image.Image], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Pictures whose stated probability is alike; both classes weighed as if equally frequent.
+
+    Attributes:
+        stated: mean probability that was stated.
+        seen: share that was machine-made.
+        pictures: how many, unweighed.
+    """
+
+    stated: float
+    seen: float
+    pictures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +63,12 @@ class Treated:
         calibration_error: of the stated probabilities; None for another scorer.
         accused: share of photographs above the accusing level; None for another scorer.
         answered: share of all pictures that are accused or cleared; None for another scorer.
+        error_when_answering: error of the surest tenth, two tenths, … all pictures.
         areas: area of each machine-made source with enough pictures.
+        areas_by_generator: the same for each generator that the table names.
         accused_by_source: share of each source of photographs that is accused.
+        reliability: stated against seen shares; empty for another scorer.
+        nuisances: source mean area of each baseline that saw the same view without content.
     """
 
     treatment: str
@@ -64,8 +83,12 @@ class Treated:
     calibration_error: float | None
     accused: Interval | None
     answered: float | None
+    error_when_answering: tuple[float, ...]
     areas: dict[str, float]
+    areas_by_generator: dict[str, float]
     accused_by_source: dict[str, Interval]
+    reliability: tuple[Bin, ...]
+    nuisances: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +98,7 @@ class Evaluation:
     Attributes:
         scorer: name or command.
         treated: one entry for each delivery.
-        nuisances: source mean area of each baseline on the pictures as delivered.
+        nuisances: source mean area of each baseline on the files as they were found.
         scores: of the first delivery, for plots: label and score of each picture.
         skipped: pictures that could not be read.
     """
@@ -125,17 +148,6 @@ def external(command: str, timeout_s: float = 60.0) -> Scorer:
     return run
 
 
-def nuisances(image: Image.Image, file_bytes: int) -> dict[str, float]:
-    """Return what can be said of a picture without looking at its content."""
-    luma = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2GRAY)
-    return {
-        "pixel count": float(image.width * image.height),
-        "aspect": float(max(image.size) / min(image.size)),
-        "bytes per pixel": file_bytes / (image.width * image.height),
-        "blur": -float(cv2.Laplacian(luma, cv2.CV_64F).var()),
-    }
-
-
 def evaluate(
     samples: Sequence[Sample],
     scorer: Scorer = bundled,
@@ -160,12 +172,14 @@ def evaluate(
     """
     wanted = list(treatments)
     columns: dict[str, list[float]] = {treatment: [] for treatment in wanted}
-    traits: list[dict[str, float]] = []
+    shown: dict[str, list[Traits]] = {treatment: [] for treatment in wanted}
+    found: list[Traits] = []
     kept: list[Sample] = []
     skipped: list[str] = []
     for number, sample in enumerate(samples):
         try:
             picture = open_picture(sample.path)
+            found.append(nuisances.of_file(sample.path, picture))
         except ImageError as err:
             skipped.append(str(err))
             continue
@@ -174,53 +188,50 @@ def evaluate(
             view = TREATMENTS[treatment](delivered)
             small = min(view.size) < MIN_SIDE
             columns[treatment].append(float("nan") if small else scorer(view))
-        traits.append(nuisances(picture, sample.path.stat().st_size))
+            shown[treatment].append(nuisances.of_view(view))
         kept.append(sample)
         if (number + 1) % 100 == 0:
             told(f"{number + 1} of {len(samples)} pictures scored")
     labels = np.array([sample.machine_made for sample in kept], bool)
-    sources = np.array([sample.source for sample in kept])
     if not labels.any() or labels.all():
         raise UserError("expected readable pictures of both classes")
-    baselines = {
-        trait: _either_way(np.array([row[trait] for row in traits]), labels, sources)
-        for trait in traits[0]
-    }
     treated = tuple(
-        _treated(treatment, np.array(columns[treatment]), labels, sources, thresholds)
+        _treated(treatment, np.array(columns[treatment]), kept, shown[treatment], thresholds)
         for treatment in wanted
     )
     first = tuple(zip(labels.tolist(), columns[wanted[0]], strict=True))
-    return Evaluation(name, treated, baselines, first, tuple(skipped))
-
-
-def _either_way(values: NDArray[Any], labels: NDArray[Any], sources: NDArray[Any]) -> float:
-    """Return how far a trait separates the classes, in whichever direction it does."""
-    area = measures.source_mean(values, labels, sources)
-    return max(area, 1 - area)
+    return Evaluation(name, treated, nuisances.areas(found, kept), first, tuple(skipped))
 
 
 def _treated(
     treatment: str,
     scores: NDArray[np.float64],
-    labels: NDArray[np.bool_],
-    sources: NDArray[np.str_],
+    samples: Sequence[Sample],
+    shown: Sequence[Traits],
     thresholds: dict[str, float] | None,
 ) -> Treated:
-    seen = np.isfinite(scores)
-    scores, labels, sources = scores[seen], labels[seen], sources[seen]
+    seen = np.flatnonzero(np.isfinite(scores)).tolist()
+    scores, samples, shown = scores[seen], [samples[i] for i in seen], [shown[i] for i in seen]
+    labels = np.array([sample.machine_made for sample in samples], bool)
+    if not labels.any() or labels.all():
+        raise UserError(f"{treatment}: expected pictures of both classes that are large enough")
+    sources = np.array([sample.source for sample in samples])
+    generators = np.array([sample.generator for sample in samples])
     accused = answered = error = balanced = None
     by_source: dict[str, Interval] = {}
+    reliability: tuple[Bin, ...] = ()
     if thresholds is not None:
         above = scores > thresholds["accuse"]
         accused = measures.wilson(int(above[~labels].sum()), int((~labels).sum()))
         answered = float((above | (scores < thresholds["clear"])).mean())
         chances = np.array([probability(value, thresholds) for value in scores])
         error = measures.calibration_error(chances, labels)
+        reliability = tuple(Bin(*row) for row in measures.reliability(chances, labels))
         balanced = float(((chances[labels] > 0.5).mean() + (chances[~labels] <= 0.5).mean()) / 2)
         for name in sorted(set(sources[~labels])):
             own = above[~labels & (sources == name)]
             by_source[str(name)] = measures.wilson(int(own.sum()), len(own))
+    by_generator = measures.per_source(scores, labels, generators)
     return Treated(
         treatment,
         int((~labels).sum()),
@@ -234,6 +245,10 @@ def _treated(
         error,
         accused,
         answered,
+        measures.errors_of_the_surest(scores, labels),
         measures.per_source(scores, labels, sources),
+        {name: area for name, area in by_generator.items() if name},
         by_source,
+        reliability,
+        nuisances.areas(shown, samples),
     )

@@ -5,6 +5,7 @@ from html import escape
 import numpy as np
 
 from counterproof.detectors.evaluation import Evaluation, Treated
+from counterproof.detectors.nuisances import FOREST
 
 __all__ = ["page", "table"]
 
@@ -14,6 +15,7 @@ _COLUMNS = (
     "photographs",
     "machine-made",
     "AUC, mean of sources [95 %]",
+    "strongest baseline without content",
     "AUC, pooled",
     "average precision",
     "TPR at 1 % FPR",
@@ -36,10 +38,22 @@ def table(found: Evaluation) -> str:
             f"  {row.treatment:<14} {row.source_area}   TPR at 5 % FPR {row.found_at_5:.3f}   "
             f"n {row.photographs} + {row.machine_made}{accused}"
         )
-    lines.append("baselines that see no content (mean over sources):")
-    lines += [f"  {name:<16} {value:.3f}" for name, value in found.nuisances.items()]
+        lines.append(f"  {'':<14} without content: {_baselines(row.nuisances)}")
+    lines.append("without content, of the files as they were found:")
+    lines += [f"  {name:<22} {value:.3f}" for name, value in found.nuisances.items()]
+    if FOREST not in found.nuisances:
+        lines.append(f"  {FOREST:<22} not made: needs the extra [train] and two sources a class")
     lines += [f"skipped: {text}" for text in found.skipped]
     return "\n".join(lines)
+
+
+def _baselines(areas: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in areas.items())
+
+
+def _strongest(areas: dict[str, float]) -> str:
+    name = max(areas, key=lambda name: areas[name], default="")
+    return f"{areas[name]:.3f}, {name}" if name else ""
 
 
 def page(found: Evaluation) -> str:
@@ -51,10 +65,8 @@ def page(found: Evaluation) -> str:
         for name, value in found.nuisances.items()
     )
     first = found.treated[0]
-    sources = "".join(
-        f"<tr><td>{escape(name)}</td><td>{_bar(value)}</td><td>{value:.3f}</td></tr>"
-        for name, value in sorted(first.areas.items(), key=lambda item: item[1])
-    )
+    sources, generators = _areas(first.areas), _areas(first.areas_by_generator)
+    by_generator = f"<h2>By generator</h2><table>{generators}</table>" if generators else ""
     accused = "".join(
         f"<tr><td>{escape(name)}</td><td>{_bar(share.value)}</td><td>{escape(str(share))}</td></tr>"
         for name, share in sorted(first.accused_by_source.items(), key=lambda item: -item[1].value)
@@ -80,15 +92,24 @@ svg {{ width: {_SIDE}px; height: {_SIDE}px; overflow: visible; }}
 that a camera made it. Intervals resample whole sources.</p>
 <table><tr>{head}</tr>{rows}</table>
 <h2>Plots, first delivery</h2>
-{_roc(found)}{_risk(found)}{_histogram(found)}
+{_roc(found)}{_reliability(first)}{_risk(first)}{_histogram(found)}
 <h2>What no content tells</h2>
-<p>Area of baselines that see only size or sharpness. A score that does not beat them is not
+<p>Area of baselines that see only size, compression or sharpness of the files as they were found;
+the forest joins them and is asked only of sources that it was not trained on. The table above
+names the strongest that saw the same view as the scorer. A score that does not beat them is not
 evidence.</p>
 <table>{baselines}</table>
 <h2>By source of machine-made pictures</h2><table>{sources}</table>
-{by_photographs}
+{by_generator}{by_photographs}
 </body></html>
 """
+
+
+def _areas(areas: dict[str, float]) -> str:
+    return "".join(
+        f"<tr><td>{escape(name)}</td><td>{_bar(value)}</td><td>{value:.3f}</td></tr>"
+        for name, value in sorted(areas.items(), key=lambda item: item[1])
+    )
 
 
 def _cells(row: Treated) -> str:
@@ -100,6 +121,7 @@ def _cells(row: Treated) -> str:
         str(row.photographs),
         str(row.machine_made),
         str(row.source_area),
+        _strongest(row.nuisances),
         number(row.pooled_area),
         number(row.average_precision),
         number(row.found_at_1),
@@ -145,14 +167,17 @@ def _roc(found: Evaluation) -> str:
     return _figure("ROC", "photographs accused", "machine-made found", [*points, (1.0, 1.0)])
 
 
-def _risk(found: Evaluation) -> str:
+def _reliability(row: Treated) -> str:
+    """Draw what was seen against what was stated; nothing for a scorer without probabilities."""
+    if not row.reliability:
+        return ""
+    points = [(bin_.stated, bin_.seen) for bin_ in row.reliability]
+    return _figure("Reliability", "probability stated", "share that was machine-made", points)
+
+
+def _risk(row: Treated) -> str:
     """Draw the error of the surest answers against how many are answered."""
-    labels, scores = _arrays(found)
-    middle = np.median(scores)
-    order = np.argsort(-np.abs(scores - middle))
-    wrong = np.cumsum((scores[order] > middle) != labels[order]) / np.arange(1, len(order) + 1)
-    places = np.linspace(0, len(order) - 1, min(100, len(order))).astype(int)
-    points = [((place + 1) / len(order), float(wrong[place])) for place in places]
+    points = [((turn + 1) / 10, error) for turn, error in enumerate(row.error_when_answering)]
     return _figure("Risk and coverage", "share answered, surest first", "error", points)
 
 

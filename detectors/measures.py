@@ -16,7 +16,9 @@ __all__ = [
     "Interval",
     "average_precision",
     "calibration_error",
+    "errors_of_the_surest",
     "per_source",
+    "reliability",
     "resampled",
     "roc_area",
     "source_mean",
@@ -94,6 +96,27 @@ def true_positive_rate(scores: Floats, labels: Flags, false_positive_rate: float
     return float((scores[labels] > photographs[min(allowed, len(photographs) - 1)]).mean())
 
 
+def reliability(chances: Floats, labels: Flags, bins: int = 10) -> list[tuple[float, float, int]]:
+    """Return for each equal-width bin that holds pictures what was stated and what was seen.
+
+    Both classes are weighed alike.
+
+    Returns:
+        Mean probability stated, share that was machine-made, number of pictures.
+    """
+    weights = np.where(labels, 0.5 / labels.sum(), 0.5 / (~labels).sum())
+    place = np.minimum((chances * bins).astype(int), bins - 1)
+    found = []
+    for number in range(bins):
+        inside = place == number
+        if inside.any():
+            mass = weights[inside].sum()
+            stated = float((weights[inside] * chances[inside]).sum() / mass)
+            seen = float((weights[inside] * labels[inside]).sum() / mass)
+            found.append((stated, seen, int(inside.sum())))
+    return found
+
+
 def calibration_error(chances: Floats, labels: Flags, bins: int = 10) -> float:
     """Return the expected calibration error, both classes weighed alike, equal-width bins.
 
@@ -101,15 +124,30 @@ def calibration_error(chances: Floats, labels: Flags, bins: int = 10) -> float:
     """
     weights = np.where(labels, 0.5 / labels.sum(), 0.5 / (~labels).sum())
     place = np.minimum((chances * bins).astype(int), bins - 1)
-    error = 0.0
-    for number in range(bins):
-        inside = place == number
-        mass = weights[inside].sum()
-        if mass > 0:
-            stated = (weights[inside] * chances[inside]).sum()
-            seen = (weights[inside] * labels[inside]).sum()
-            error += abs(stated - seen)
-    return float(error)
+    gaps = [abs((weights * (chances - labels))[place == number].sum()) for number in range(bins)]
+    return float(sum(gaps))
+
+
+def errors_of_the_surest(scores: Floats, labels: Flags) -> tuple[float, ...]:
+    """Return the error when only the surest tenth is answered, two tenths, … all.
+
+    The middle is the level at which both classes are mistaken equally often; the surest lie
+    farthest from it, in ranks of their own side. Both classes are weighed alike.
+    """
+    ordered = np.sort(scores)
+    candidates = ordered[:: max(1, len(ordered) // 500)]
+    missed = np.searchsorted(np.sort(scores[labels]), candidates, "right") / labels.sum()
+    wrong = 1 - np.searchsorted(np.sort(scores[~labels]), candidates, "right") / (~labels).sum()
+    middle = candidates[int(np.argmin(np.abs(missed - wrong)))]
+    above = scores > middle
+    rank = np.argsort(np.argsort(scores)) / max(1, len(scores) - 1)
+    cut = float((~above).mean())
+    sure = np.where(above, (rank - cut) / max(1 - cut, 1e-9), (cut - rank) / max(cut, 1e-9))
+    order = np.argsort(-sure, kind="stable")
+    weights = np.where(labels, 0.5 / labels.sum(), 0.5 / (~labels).sum())[order]
+    mistakes = weights * (above != labels)[order]
+    shares = (np.arange(1, 11) * len(scores) / 10).round().astype(int).clip(1)
+    return tuple(float(mistakes[:count].sum() / weights[:count].sum()) for count in shares)
 
 
 def resampled(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from counterproof.errors import UserError
 
-__all__ = ["Sample", "balance", "folds", "read"]
+__all__ = ["Sample", "balance", "folds", "read", "source_count", "thinned"]
 
 LABELS = {"real": False, "camera": False, "photo": False, "fake": True, "ai": True, "machine": True}
 """Words of data sets for the two classes; they label collections, never one picture."""
@@ -134,6 +134,23 @@ def folds(samples: Sequence[Sample], count: int, seed: int) -> NDArray[np.int64]
             place[name] = int(np.argmin(held + rng.uniform(0, 1e-3, count)))
             held[place[name]] += sizes[name]
     return np.array([place[sample.source] for sample in samples], np.int64)
+
+
+def source_count(samples: Sequence[Sample]) -> int:
+    """Return the number of sources of the class that has fewer."""
+    return min(
+        len({s.source for s in samples if s.machine_made is label}) for label in (False, True)
+    )
+
+
+def thinned(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """Return at most `most` samples of each class, evenly from the whole list, in its order."""
+    kept: set[int] = set()
+    for label in (False, True):
+        own = [number for number, sample in enumerate(samples) if sample.machine_made is label]
+        step = max(1.0, len(own) / most)
+        kept.update(own[int(turn * step)] for turn in range(min(most, len(own))))
+    return [sample for number, sample in enumerate(samples) if number in kept]
 
 
 def balance(samples: Sequence[Sample]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from counterproof.detectors.tiles import MIN_SIDE
 from counterproof.images import ImageFile
 
-__all__ = ["UNTESTED", "Outside", "flat_share", "outside"]
+__all__ = ["UNTESTED", "Outside", "flat_share", "outside", "quantisation"]
 
 FLAT_SHARE = 0.6
 """Share of flat blocks from which a picture counts as a graphic. Of 90 photographs of the training
@@ -71,16 +71,22 @@ def flat_share(pixels: NDArray[Any]) -> float:
     return float((span <= FLAT_RANGE).mean())
 
 
-def _coarseness(image: ImageFile) -> float:
-    """Return the mean luma quantisation step of a JPEG's first two rows; 0 for other formats."""
+def quantisation(image: ImageFile) -> list[int]:
+    """Return the 64 luma steps of a JPEG, lowest frequency first; empty for other formats."""
     if image.format != "jpeg":
-        return 0.0
+        return []
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(image.stream()) as opened:
             tables = getattr(opened, "quantization", {})
     except (OSError, UnidentifiedImageError, ValueError):
-        return 0.0
-    table: list[int] = next(iter(tables.values()), [])
-    return float(np.mean(table[1:16])) if len(table) == 64 else 0.0
+        return []
+    table: list[int] = list(next(iter(tables.values()), []))
+    return table if len(table) == 64 else []
+
+
+def _coarseness(image: ImageFile) -> float:
+    """Return the mean luma quantisation step of a JPEG's first two rows; 0 for other formats."""
+    table = quantisation(image)
+    return float(np.mean(table[1:16])) if table else 0.0

@@ -33,6 +33,23 @@ def test_calibration_error_of_right_and_wrong_chances() -> None:
     assert measures.calibration_error(np.full(100, 0.9), labels) == pytest.approx(0.4)
 
 
+def test_the_surest_answers_err_least() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(2000) % 5 == 0
+    errors = measures.errors_of_the_surest(rng.normal(size=2000) + labels * 1.5, labels)
+    assert len(errors) == 10
+    assert errors[0] < errors[4] < errors[9]
+    assert errors[9] == pytest.approx(0.227, abs=0.03)  # half of 1.5 deviations apart
+    assert measures.errors_of_the_surest(labels * 1.0, labels) == (0.0,) * 10
+
+
+def test_reliability_states_and_sees() -> None:
+    labels = np.array([True] * 30 + [False] * 30)
+    chances = np.where(np.arange(60) % 30 < 24, np.where(labels, 0.85, 0.15), 0.5)
+    found = np.array(measures.reliability(chances, labels))
+    assert found == pytest.approx(np.array([[0.15, 0, 24], [0.5, 0.5, 12], [0.85, 1, 24]]))
+
+
 def test_average_precision() -> None:
     labels = np.array([True, False, True])
     assert measures.average_precision(np.array([3.0, 2.0, 1.0]), labels) == pytest.approx(5 / 6)

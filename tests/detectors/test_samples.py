@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterproof.detectors.samples import Sample, balance, folds, read
+from counterproof.detectors.samples import Sample, balance, folds, read, source_count, thinned
 from counterproof.errors import UserError
 
 
@@ -51,6 +51,16 @@ def test_classes_count_alike_and_large_sources_do_not_drown_small_ones() -> None
     large = sum(w for w, s in zip(weights, samples, strict=True) if s.source == "Truea")
     single = sum(w for w, s in zip(weights, samples, strict=True) if s.source == "Truee")
     assert large / single == pytest.approx(40**0.5)
+
+
+def test_thinning_keeps_classes_order_and_spread() -> None:
+    samples = made_up()
+    kept = thinned(samples, 10)
+    assert [sample.machine_made for sample in kept] == [False] * 10 + [True] * 10
+    assert kept == [sample for sample in samples if sample in kept]
+    assert len({sample.source for sample in kept}) >= 8
+    assert thinned(samples, 1000) == samples
+    assert source_count(samples) == 6
 
 
 def test_a_table_is_read_and_its_faults_are_named(tmp_path: Path) -> None:

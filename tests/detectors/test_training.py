@@ -14,6 +14,7 @@ from PIL import Image
 from counterproof.app.detectors import detectors
 from counterproof.detectors.deliveries import TREATMENTS, at_random
 from counterproof.detectors.evaluation import evaluate, external
+from counterproof.detectors.release import shortfalls
 from counterproof.detectors.samples import read
 from counterproof.errors import UserError
 from tests.detectors.drawn import textured
@@ -94,6 +95,8 @@ def test_evaluation_shows_when_size_gives_the_label_away(table: Path, tmp_path: 
     found = evaluate(changed, lambda image: 0.0, name="constant", treatments=["as delivered"])
     assert found.nuisances["pixel count"] == 1.0
     assert found.treated[0].source_area.value == 0.5
+    with pytest.raises(UserError, match="at least 2 sources"):
+        shortfalls(found)
 
 
 def test_evaluate_writes_a_page_and_names_what_it_skipped(table: Path, tmp_path: Path) -> None:
@@ -110,7 +113,7 @@ def test_evaluate_writes_a_page_and_names_what_it_skipped(table: Path, tmp_path:
     assert len(found["skipped"]) == 1
     assert "broken.png" in found["skipped"][0]
     text = page.read_text()
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 4
     assert "http" not in text
 
 
