@@ -267,7 +267,7 @@ def decompress(files: tuple[str, ...], out: str, overwrite: bool, lang: str | No
 
     settings = load_settings({"language": lang})
     codec, signer = open_codec(), find_identity(settings)
-    maker = Maker("counterproof codec", codec.model.hex())
+    maker = Maker("counterproof codec", codec.model.hex(), codec.trained_on)
 
     def one(name: str) -> Path:
         path = Path(name)

@@ -122,6 +122,12 @@ class ModelCard:
         """
         return _build(cls, value, "card")
 
+    def data_statement(self) -> str:
+        """Say in a sentence what the model was trained on."""
+        return "Trained on " + "; ".join(
+            f"{source.name}, {source.n:,} pictures, {source.licence}" for source in self.data
+        )
+
 
 class Weights:
     """A model that was found and is described; its session starts when first asked for.

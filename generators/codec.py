@@ -139,6 +139,7 @@ class Codec:
     Attributes:
         model: its 4 bytes in a file's header.
         qualities: number of qualities, the best last.
+        trained_on: what the model was trained on, in a sentence.
     """
 
     def __init__(
@@ -147,8 +148,10 @@ class Codec:
         decoder: "onnxruntime.InferenceSession",
         tables: Tables,
         model: bytes,
+        trained_on: str = "",
     ) -> None:
         self.encoder, self.decoder, self.tables, self.model = encoder, decoder, tables, model
+        self.trained_on = trained_on
         self.qualities = len(tables.gain)
         self._models: dict[tuple[int, int, int], Any] = {}
 
@@ -337,4 +340,5 @@ def open_codec() -> Codec:
     path = decoder.path.with_name("codec.npz")
     data = path.read_bytes()
     model = hashlib.sha256(decoder.path.read_bytes() + data).digest()[:4]
-    return Codec(encoder.session, session, Tables.from_bytes(data), model)
+    statement = decoder.card.data_statement()
+    return Codec(encoder.session, session, Tables.from_bytes(data), model, statement)

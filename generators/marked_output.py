@@ -33,10 +33,12 @@ class Maker:
     Attributes:
         system: its name.
         version: its version; for a bundled model with the first digits of its file's SHA-256.
+        trained_on: its training data, in a sentence.
     """
 
     system: str
     version: str = ""
+    trained_on: str = ""
 
 
 def write_marked(
@@ -71,7 +73,11 @@ def write_marked(
         ProvenanceError: if a picture cannot be signed.
     """
     options = MarkOptions(
-        system=maker.system, version=maker.version, overwrite=overwrite, components=components
+        system=maker.system,
+        version=maker.version,
+        trained_on=maker.trained_on,
+        overwrite=overwrite,
+        components=components,
     )
     suffix = ".png"
     if len(names) != len(pixels):
@@ -119,5 +125,6 @@ def grid(pixels: "NDArray[Any]", columns: int = 0) -> "NDArray[Any]":
 
 
 def maker_of(sampler: "Sampler") -> Maker:
-    """Return what the manifest says of a model: name, version, and which file it was."""
-    return Maker(f"counterproof {sampler.name}", f"{sampler.version} {sampler.digest[:12]}".strip())
+    """Return what the manifest says of a model: name, version, which file it was, its data."""
+    version = f"{sampler.version} {sampler.digest[:12]}".strip()
+    return Maker(f"counterproof {sampler.name}", version, sampler.facts.trained_on)

@@ -40,9 +40,12 @@ def export_checkpoint(checkpoint: Path, out: Path, data: Pictures) -> tuple[Conf
     config, progress, net = read_average(checkpoint)
     if progress.digest != data.digest:
         raise UserError(f"{checkpoint}: was trained on other pictures than those given")
-    about: dict[str, Any] = {}
+    n = int((~data.held).sum())
+    about: dict[str, Any] = {
+        "trained_on": f"Trained on {n:,} pictures of a set with the SHA-256 {data.digest}"
+    }
     if getattr(config, "classes", 0) or isinstance(config, VaeConfig):
-        about = {"classes": progress.classes, "shares": progress.shares}
+        about |= {"classes": progress.classes, "shares": progress.shares}
     if isinstance(net, GanGenerator):
         export.export_gan(net, out, about)
     elif isinstance(net, StyleGenerator):

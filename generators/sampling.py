@@ -1,14 +1,17 @@
 """Draw pictures from a model file with numpy and onnxruntime alone: pixels, not yet marked.
 
-Picture i of a seed depends on seed and i only, not on how many are drawn. These arrays are for
-training, metrics and research. What leaves as a file goes through `marked_output`, which marks.
+What is random is drawn here, so that onnxruntime and torch draw the same. Picture i of a seed
+depends on seed and i only, not on how many are drawn. These arrays are for training, metrics and
+research. What leaves as a file goes through `marked_output`, which marks.
 """
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from counterproof.errors import UserError, WeightsError
 
@@ -18,13 +21,17 @@ if TYPE_CHECKING:
 
     from counterproof.weights import Weights
 
-__all__ = ["BUNDLED", "METADATA", "Sampler", "open_sampler"]
+__all__ = ["BUNDLED", "METADATA", "ModelFacts", "Sampler", "facts_from_json", "open_sampler"]
 
 METADATA = "counterproof.generator"
 BUNDLED = ("gan", "vae", "stylegan")
 BATCH = 16
 MAX_BYTES = 1 << 30
 MAX_SEED = 2**63 - 1
+MAX_STATEMENT = 500  # characters
+
+# named inputs of a model to its pictures, float32, (N, 3, H, W), -1 to 1
+Backend: TypeAlias = "Callable[[dict[str, NDArray[Any]]], NDArray[Any]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class ModelFacts:
         shares: of the classes among the training pictures.
         mixture: weights of a VAE's mixture.
         depth: layers that StyleGAN2's styles steer.
+        trained_on: what it was trained on, in a sentence.
     """
 
     family: str
@@ -46,23 +54,25 @@ class ModelFacts:
     shares: tuple[float, ...] = ()
     mixture: tuple[float, ...] = ()
     depth: int = 0
+    trained_on: str = ""
 
 
 class Sampler:
     """A model that can be drawn from.
 
-    Attributes:
+    Args:
+        backend: runs the model.
+        facts: what the model says of itself.
         name: of the model.
         version: of the model.
         digest: SHA-256 of the file, hex.
-        facts: what the file says of itself.
     """
 
     def __init__(
-        self, session: "onnxruntime.InferenceSession", name: str, version: str, digest: str
+        self, backend: Backend, facts: ModelFacts, name: str, version: str = "", digest: str = ""
     ) -> None:
-        self.session, self.name, self.version, self.digest = session, name, version, digest
-        self.facts = _facts(session, name)
+        self.backend, self.facts = backend, facts
+        self.name, self.version, self.digest = name, version, digest
 
     def labels(self, n: int, seed: int, label: str | None = None) -> "NDArray[Any]":
         """Return the class of each picture, `(n,)`; -1 where the model draws freely.
@@ -173,9 +183,7 @@ class Sampler:
 
     def run(self, given: "dict[str, NDArray[Any]]") -> "NDArray[Any]":
         """Run the model; return `uint8` RGB, `(N, H, W, 3)`."""
-        wanted = {item.name for item in self.session.get_inputs()}
-        made = self.session.run(None, {k: v for k, v in given.items() if k in wanted})[0]
-        return to_pixels(made)
+        return to_pixels(self.backend(given))
 
 
 def to_pixels(made: "NDArray[Any]") -> "NDArray[Any]":
@@ -217,15 +225,36 @@ def open_sampler(model: str) -> Sampler:
         raise WeightsError(f"{path}: larger than {MAX_BYTES:,} bytes")
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    return Sampler(weights.session_of(data, path), path.stem, "", digest)
+    session = weights.session_of(data, path)
+    return Sampler(_backend(session), _facts(session, path.name), path.stem, "", digest)
 
 
 def _described(found: "Weights") -> Sampler:
-    return Sampler(found.session, found.card.name, found.card.version, found.sha256)
+    card, session = found.card, found.session
+    facts = dataclasses.replace(_facts(session, card.name), trained_on=card.data_statement())
+    return Sampler(_backend(session), facts, card.name, card.version, found.sha256)
+
+
+def _backend(session: "onnxruntime.InferenceSession") -> Backend:
+    wanted = {item.name for item in session.get_inputs()}
+
+    def run(given: "dict[str, NDArray[Any]]") -> "NDArray[Any]":
+        made: NDArray[Any] = session.run(None, {k: v for k, v in given.items() if k in wanted})[0]
+        return made
+
+    return run
 
 
 def _facts(session: "onnxruntime.InferenceSession", name: str) -> ModelFacts:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA, "null")
+    return facts_from_json(session.get_modelmeta().custom_metadata_map.get(METADATA, "null"), name)
+
+
+def facts_from_json(text: str, name: str) -> ModelFacts:
+    """Read what an exported file says of itself.
+
+    Raises:
+        WeightsError: if it is not a generator's.
+    """
     try:
         value = json.loads(text)
         facts = ModelFacts(
@@ -235,6 +264,7 @@ def _facts(session: "onnxruntime.InferenceSession", name: str) -> ModelFacts:
             shares=tuple(float(item) for item in value.get("shares", ())),
             mixture=tuple(float(item) for item in value.get("mixture", ())),
             depth=int(value.get("depth", 0)),
+            trained_on=str(value.get("trained_on", ""))[:MAX_STATEMENT],
         )
     except (ValueError, KeyError, TypeError) as err:
         raise WeightsError(f"{name}: not a generator that this project exported") from err

@@ -271,6 +271,8 @@ class Layers:
         marking: dict[str, Any] = {"intent": self.intent.value, "layers": said}
         if self.label:
             marking["label"] = self.label
+        if self.options.trained_on:
+            marking["trained_on"] = self.options.trained_on
         assertions.append({"label": MARKING, "data": marking})
         self._settle()
         self._clear()
@@ -355,6 +357,8 @@ class Layers:
             if self.options.version:
                 agent["version"] = self.options.version
             said["softwareAgent"] = agent
+        if self.options.trained_on:
+            said["description"] = self.options.trained_on
         moment = self.options.when or (dt.datetime.now(dt.UTC) if self.in_memory else None)
         if moment is not None:
             said["when"] = _stamp(moment)

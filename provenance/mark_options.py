@@ -79,6 +79,7 @@ class MarkOptions:
         labels: whether to write XMP labels.
         system: the model or service that made or edited the picture.
         version: of that system.
+        trained_on: what that system was trained on, in a sentence; the manifest alone carries it.
         prompt: what it was asked for; written only if given.
         prompt_writer: who asked.
         producer: GB 45438 provider code or name; the signer's organisation by default.
@@ -105,6 +106,7 @@ class MarkOptions:
     labels: bool = True
     system: str = ""
     version: str = ""
+    trained_on: str = ""
     prompt: str = ""
     prompt_writer: str = ""
     producer: str = ""

@@ -28,6 +28,22 @@ def test_every_picture_is_marked(tmp_path: Path, native: bool) -> None:
         assert_marked(tmp_path / name, "generated")
 
 
+def test_the_manifest_says_what_the_model_was_trained_on(tmp_path: Path) -> None:
+    import io
+    import json
+
+    import c2pa
+
+    arguments = ["--model", "vae", "-n", "1", "-o", str(tmp_path)]
+    CliRunner().invoke(generate, arguments, catch_exceptions=False)
+    data = (tmp_path / "vae-0-0000.png").read_bytes()
+    with c2pa.Reader("image/png", io.BytesIO(data)) as reader:
+        document = json.loads(reader.json())
+    said = json.dumps(document["manifests"][document["active_manifest"]]["assertions"])
+    assert said.count("Trained on clothing-dataset-small") == 2
+    assert "3,047 pictures, CC0-1.0" in said
+
+
 def test_the_same_seed_draws_the_same_pictures() -> None:
     sampler = open_sampler("vae")
     four, two = sampler.sample(4, 11, "pants"), sampler.sample(2, 11, "pants")
