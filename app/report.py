@@ -129,7 +129,7 @@ def statement(output: str, lang: str | None) -> None:
 
     It is about this installation and holds nothing of any picture.
     """
-    from counterproof.audit.report import document
+    from counterproof.audit.report_layout import document
     from counterproof.audit.statement import statement as describe
     from counterproof.audit.writer import open_atomically
     from counterproof.settings import load_settings

@@ -110,7 +110,7 @@ def write_policy_page(
     Raises:
         UserError: if it cannot be written.
     """
-    from counterproof.audit.report import document
+    from counterproof.audit.report_layout import document
 
     def quoted(item: Example) -> str:
         pairs = (f"{name}: {value}" for name, value in item.details.items())

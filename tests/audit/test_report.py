@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from counterproof.audit import report, selection, thumbnails
+from counterproof.audit import report, report_layout, selection, thumbnails
 from counterproof.audit.case import Case, Note, Source
 from counterproof.audit.report import write_page, write_report
 from counterproof.audit.verdict import decide
@@ -282,12 +282,12 @@ def test_counts_and_relations_are_told(case: Case, tmp_path: Path) -> None:
 
 
 def test_colours_keep_their_meaning() -> None:
-    assert set(report._FAMILIES) == set(Status)
-    assert set(report._FAMILIES.values()) == {"contra", "model", "signed", "lead", "quiet"}
-    assert report._FAMILIES[Status.NO_EVIDENCE] == "quiet"
+    assert set(report_layout.FAMILIES) == set(Status)
+    assert set(report_layout.FAMILIES.values()) == {"contra", "model", "signed", "lead", "quiet"}
+    assert report_layout.FAMILIES[Status.NO_EVIDENCE] == "quiet"
     for status in (Status.SYNTHETIC_SUSPECTED, Status.ALTERED_SUSPECTED):
-        assert report._FAMILIES[status] == "lead"
-    icons = (report._TEMPLATES / "icons.html").read_text("utf-8")
+        assert report_layout.FAMILIES[status] == "lead"
+    icons = (report_layout._TEMPLATES / "icons.html").read_text("utf-8")
     drawn = {
         status: re.search(rf'id="i-{status}" [^>]*>(.*?)</symbol>', icons, re.DOTALL)
         for status in Status
@@ -319,7 +319,7 @@ def test_many_pictures_stay_small_and_say_what_was_left_out(
 
 
 def test_pages_stop_at_their_share_of_bytes(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_PAGES_BYTES", 30_000)
+    monkeypatch.setattr(report_layout, "_PAGES_BYTES", 30_000)
     fill(case, [(f"{n}.png", record(f"{n:064x}", LABEL)) for n in range(50)])
     text = written(case)
     pages = text.count('<article class="picture"')
