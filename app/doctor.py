@@ -218,7 +218,9 @@ def _analyzers(settings: Settings, words: Catalogue) -> Iterator[Check]:
             analyzer = factory(settings)
             value = words.ui(f"profile.{analyzer.stage}")
             remark = words.ui("doctor.outside") if registry.is_outside(analyzer) else ""
-            yield Check("analyzer", name, State.OK, value, remark)
+            if extra := analyzer.missing():
+                remark = words.ui("doctor.analyzer.extra", extra=extra)
+            yield Check("analyzer", name, State.MISSING if extra else State.OK, value, remark)
         except Exception as err:  # an analyzer may be anybody's code
             yield Check("analyzer", name, State.BROKEN, "", _one_line(err))
 

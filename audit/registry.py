@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from counterproof.analysis import Analyzer, AnalyzerFactory, Relator, Stage
-from counterproof.errors import UserError
+from counterproof.errors import MissingExtra, UserError
 from counterproof.findings import PREFIXES, Basis, matches_selector
 from counterproof.settings import Settings
 
@@ -81,6 +81,7 @@ def choose(
 
     Raises:
         UserError: if a prefix is unknown.
+        MissingExtra: if `only` names an analyzer that needs an extra which is not installed.
     """
     factories = available()
     known = {*PREFIXES, *factories}
@@ -94,6 +95,10 @@ def choose(
         if any(_names(word, names) for word in skip):
             continue
         wanted = any(_names(word, names) for word in only) if only else False
+        if extra := analyzer.missing():
+            if name in only:
+                raise MissingExtra(f"the check {name!r}", extra)
+            continue
         if wanted or (not only and profile.includes(analyzer.stage)):
             chosen.append(analyzer)
     stages = list(Stage)

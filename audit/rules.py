@@ -12,7 +12,7 @@ from counterproof.audit.page import FAULTS
 from counterproof.findings import Claim, Finding, Record, Severity, Status
 from counterproof.settings import Settings
 
-__all__ = ["RULES", "judge", "judge_all", "label_missing"]
+__all__ = ["RULES", "judge", "judge_all", "label_missing", "library_outdated"]
 
 _MODEL_MADE = (
     Status.SYNTHETIC_VERIFIED,
@@ -37,7 +37,25 @@ def label_missing(record: Record, settings: Settings) -> Iterator[Finding]:
         yield Finding("policy", "label.missing", severity=Severity.MEDIUM)
 
 
-RULES: dict[str, Rule] = {"label_missing": label_missing}
+def library_outdated(record: Record, settings: Settings) -> Iterator[Finding]:
+    """Point at a credential that a library below the floor read: a kept record of an old scan.
+
+    A new scan reads such a file again; a report made from the case alone cannot.
+    """
+    from counterproof.provenance.manifest_store import NATIVE_FLOOR, is_outdated
+
+    for finding in record.findings:
+        if finding.code.startswith("c2pa.manifest."):
+            library = str(finding.details.get("library", ""))
+            if is_outdated(library):
+                floor = ".".join(map(str, NATIVE_FLOOR))
+                details = {"library": library, "floor": f"c2pa-rs {floor}"}
+                yield Finding(
+                    "policy", "c2pa.library.outdated", severity=Severity.HIGH, details=details
+                )
+
+
+RULES: dict[str, Rule] = {"label_missing": label_missing, "library_outdated": library_outdated}
 
 
 def judge(record: Record, settings: Settings) -> Record:

@@ -72,6 +72,13 @@ class Analyzer:
         """Return what else its results depend on: weights, lists, stores, settings; or ''."""
         return ""
 
+    def missing(self) -> str:
+        """Return the optional install without which it cannot run, where that is absent; or ''.
+
+        A scan leaves such an analyzer out, unless `--only` names it.
+        """
+        return ""
+
     def lists(self) -> dict[str, str]:
         """Return name → date of the trust or other dated lists it reads."""
         return {}

@@ -45,6 +45,10 @@ FACTS: dict[str, dict[str, Any]] = {
     "icc.name": {"type": "string"},
     "trailer.bytes": {"type": "integer", "minimum": 1},
     "file.damage": {"type": "string"},
+    "credential.verifiers_agree": {
+        "type": "boolean",
+        "description": "whether a second verifier reads the credential as the first does",
+    },
     "hash.phash": _HASH,
     "hash.dhash": _HASH,
     "hash.dct256": _HASH,

@@ -12,6 +12,12 @@ def _c2pa(settings: Settings) -> Analyzer:
     return CredentialsAnalyzer(settings)
 
 
+def _crosscheck(settings: Settings) -> Analyzer:
+    from counterproof.provenance.crosscheck import CrosscheckAnalyzer
+
+    return CrosscheckAnalyzer(settings)
+
+
 def _fixed_marks(settings: Settings) -> Analyzer:
     from counterproof.provenance.fixed_marks import FixedMarksAnalyzer
 
@@ -56,6 +62,7 @@ def _watermark(settings: Settings) -> Analyzer:
 
 ANALYZERS: dict[str, AnalyzerFactory] = {
     "c2pa": _c2pa,
+    "crosscheck": _crosscheck,
     "labels": _labels,
     "traces": _traces,
     "stealth": _stealth,

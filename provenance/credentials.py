@@ -34,6 +34,7 @@ from counterproof.provenance.history import Step, history_of, is_edit, walk_chai
 from counterproof.provenance.manifest_store import (
     Reading,
     carries_credential,
+    library_version,
     read_store,
 )
 from counterproof.provenance.products import list_date
@@ -349,8 +350,13 @@ class CredentialsAnalyzer(Analyzer):
         return load_trust(self.settings.home)
 
     def digest(self) -> str:
-        """Return what the results depend on: the lists and whether the network is asked."""
-        return f"{self.trust.digest()}:{list_date()}:{self.settings.online}"
+        """Return what the results depend on: lists, the library, whether the network is asked.
+
+        The library's versions are among it, so that what an older one read is read again and
+        never taken from a case.
+        """
+        words = (self.trust.digest(), list_date(), self.settings.online, library_version())
+        return ":".join(map(str, words))
 
     def lists(self) -> dict[str, str]:
         """Return name → date of each trust list."""

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from counterproof.images import ImageFile
 
 __all__ = [
+    "NATIVE_FLOOR",
     "REMOTE_NAMESPACE",
     "Reading",
     "carries_credential",
+    "is_outdated",
     "library_context",
     "library_version",
     "read_store",
@@ -39,6 +41,9 @@ REMOTE_NAMESPACE = "http://purl.org/dc/terms/"
 """The namespace of `provenance`, which names a remote manifest. Source: C2PA 2.4 §11.4."""
 
 _FLOOR = (0, 38, 1)
+NATIVE_FLOOR = (0, 91, 3)
+"""Oldest c2pa-rs whose word counts. Source: the version that docs/credentials.md measures; in
+2026 releases before it were repaired for altered files that they read as trusted."""
 _MAX_URL = 4096
 _SIDECAR_MIME = "application/c2pa"
 
@@ -112,17 +117,39 @@ def library_version() -> str:
     """Return the versions of the C2PA library, after checking that they are new enough.
 
     Raises:
-        UserError: if the installed c2pa-python is older than the floor.
+        UserError: if the installed c2pa-python, or the native library in it, is older than the
+            floor.
     """
     logging.getLogger("c2pa").setLevel(logging.CRITICAL)
     installed = importlib.metadata.version("c2pa-python")
-    parts = tuple(int(part) for part in re.findall(r"\d+", installed)[:3])
-    if parts < _FLOOR:
-        wanted = ".".join(map(str, _FLOOR))
-        raise UserError(f"c2pa-python {installed} is too old: at least {wanted} is needed")
+    _check_floor("c2pa-python", installed, _FLOOR)
     import c2pa
 
-    return f"c2pa-python {installed}, c2pa-rs {c2pa.sdk_version()}"
+    native = c2pa.sdk_version()
+    _check_floor("c2pa-rs", native, NATIVE_FLOOR)
+    return f"c2pa-python {installed}, c2pa-rs {native}"
+
+
+def _check_floor(name: str, version: str, floor: tuple[int, ...]) -> None:
+    if _numbers(version) < floor:
+        wanted = ".".join(map(str, floor))
+        raise UserError(
+            f"{name} {version} is too old: at least {wanted} is needed; pip install -U c2pa-python"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def is_outdated(library: str) -> bool:
+    """Tell whether a record names a native library below the floor, or none.
+
+    >>> is_outdated("c2pa-python 0.37.0, c2pa-rs 0.90.0"), is_outdated("")
+    (True, True)
+    """
+    found = re.search(r"c2pa-rs ([\d.]+)", library)
+    return found is None or _numbers(found[1]) < NATIVE_FLOOR
 
 
 @functools.cache

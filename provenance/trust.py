@@ -44,6 +44,7 @@ __all__ = [
     "load_trust",
     "read_certificates",
     "store_list",
+    "to_pem",
 ]
 
 KINDS = ("signer", "tsa")
@@ -142,7 +143,8 @@ class TrustStore:
         return {item.name: item.date.isoformat() for item in self.lists}
 
 
-def _to_pem(certificates: Iterable[bytes]) -> str:
+def to_pem(certificates: Iterable[bytes]) -> str:
+    """Return certificates, each in DER, as one PEM bundle."""
     lines = []
     for der in certificates:
         body = base64.b64encode(der).decode()
@@ -327,7 +329,7 @@ def add_certificates(home: Path, data: bytes, name: str, kind: str) -> list[Cert
     for certificate in certificates:
         path = home / "trust" / kind / f"{fingerprint(certificate)[:32]}.pem"
         if not path.is_file():
-            _write(path, _to_pem([certificate.der]).encode())
+            _write(path, to_pem([certificate.der]).encode())
     return certificates
 
 
@@ -358,7 +360,7 @@ def store_list(home: Path, data: bytes, name: str, date: dt.date | None = None) 
     if date < current.date:
         raise UserError(f"{name}: of {date}, older than the list of {current.date} in force")
     folder = home / "trust" / "lists"
-    pem = _to_pem(ders).encode()
+    pem = to_pem(ders).encode()
     file = f"{wanted}-{date}.pem"
     entry = {
         "name": wanted,
