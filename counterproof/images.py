@@ -8,9 +8,10 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterproof.blocks import Block, Container, Damaged
 from counterproof.containers import walk
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 __all__ = ["ImageFile"]
+
+_Made = TypeVar("_Made")
 
 
 class ImageFile:
@@ -49,6 +52,7 @@ class ImageFile:
         self.sidecar = sidecar
         self._pixels: dict[int | None, Pixels] = {}
         self._luminance: dict[int, Pixels] = {}
+        self._made: dict[Hashable, Any] = {}
 
     @classmethod
     def open(
@@ -225,10 +229,25 @@ class ImageFile:
         """Return a fresh binary stream over the file, for libraries that want one."""
         return io.BytesIO(self.data)
 
+    def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
+        """Return what `make` makes of this picture, made for the first that asks for it.
+
+        For a reading that several rooms need, such as that of the credential.
+
+        Args:
+            key: names the reading and all that it depends on besides the picture.
+            make: makes it; what it raises is raised, and it is tried again when asked again.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        made: _Made = self._made[key]
+        return made
+
     def release(self) -> None:
-        """Forget decoded pixels, to keep memory flat."""
+        """Forget decoded pixels and what was made of them, to keep memory flat."""
         self._pixels.clear()
         self._luminance.clear()
+        self._made.clear()
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

@@ -36,6 +36,7 @@ __all__ = [
     "ClaimSignature",
     "Timestamp",
     "fingerprint",
+    "is_issued_by",
     "load_certificate",
     "path_to_anchor",
     "read_signature",
@@ -408,13 +409,17 @@ def _may(certificate: Certificate, usages: frozenset[str], must_state: bool = Fa
     return bool(certificate.usages & usages)
 
 
+def is_issued_by(certificate: Certificate, issuer: Certificate) -> bool:
+    """Tell whether one certificate was issued by the other, by its name and its signature."""
+    same = certificate.issuer_der == issuer.subject_der
+    return same and _signed(issuer.der, certificate.der)
+
+
 def _issued(issuer: Certificate, certificate: Certificate, below: int) -> bool:
     """Tell whether one certificate may have issued, and did issue, the other."""
-    if certificate.issuer_der != issuer.subject_der:
-        return False
     if issuer.issues_below is not None and below > issuer.issues_below:
         return False
-    return _signed(issuer.der, certificate.der)
+    return is_issued_by(certificate, issuer)
 
 
 @functools.lru_cache(maxsize=2048)

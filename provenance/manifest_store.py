@@ -181,7 +181,7 @@ def library_context() -> Any:
 
 
 def read_store(image: "ImageFile", remote: bytes | None = None) -> Reading | None:
-    """Read a picture's manifest store.
+    """Read a picture's manifest store, once for all who ask while the picture is in hand.
 
     Args:
         image: the picture.
@@ -190,6 +190,10 @@ def read_store(image: "ImageFile", remote: bytes | None = None) -> Reading | Non
     Returns:
         What was read; None if the picture has no credential after all.
     """
+    return image.once(("manifest store", remote), lambda: _read_store(image, remote))
+
+
+def _read_store(image: "ImageFile", remote: bytes | None) -> Reading | None:
     url = remote_url(image)
     origin, stores = _stores(image, remote)
     if not stores and image.sidecar is None and not image.blocks("c2pa"):

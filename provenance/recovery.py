@@ -164,8 +164,8 @@ class Recovery:
         """Return what a picture leads to: a match alone, or all that does not match.
 
         A picture in which no watermark leads to a match is looked up by its fingerprint. Costs
-        one reading of the watermark (about 40 ms at 12 MP, 100 ms where there is none) and 5 ms
-        for each manifest that is looked at.
+        one reading of the watermark (about 40 ms at 12 MP, 100 ms where there is none), unless
+        another analyzer has made it, and 5 ms for each manifest that is looked at.
 
         Raises:
             ImageError: if the pixels cannot be read.
@@ -174,7 +174,7 @@ class Recovery:
         from counterproof.provenance import watermark
 
         pixels = image.pixels(max_side=watermark.READING_EDGE)
-        reading = watermark.read(pixels, self.keys)
+        reading = watermark.read_image(image, self.keys)
         found = list(self._by_watermark(image, pixels, reading))
         if not any(item.status == "match" for item in found):
             found += self._by_fingerprint(image, pixels)

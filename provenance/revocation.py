@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from counterproof.provenance.certificates import Certificate
+from counterproof.provenance.certificates import Certificate, is_issued_by
 
 __all__ = ["Revocation", "issuer_of", "judge_answers", "query_url"]
 
@@ -72,15 +72,7 @@ class Revocation:
 
 def issuer_of(leaf: Certificate, candidates: Iterable[Certificate]) -> Certificate | None:
     """Return the certificate that issued another, by name and by signature."""
-    for item in candidates:
-        if item.subject_der != leaf.issuer_der:
-            continue
-        try:
-            leaf.parsed.verify_directly_issued_by(item.parsed)
-        except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
-            continue
-        return item
-    return None
+    return next((item for item in candidates if is_issued_by(leaf, item)), None)
 
 
 def judge_answers(

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -42,6 +42,9 @@ from counterproof.provenance.watermark_code import (
 from counterproof.provenance.watermark_plane import Field, Floats, Geometry, Gray
 from counterproof.provenance.watermark_sync import Candidate
 
+if TYPE_CHECKING:
+    from counterproof.images import ImageFile
+
 __all__ = [
     "AlreadyMarked",
     "Embedded",
@@ -53,6 +56,7 @@ __all__ = [
     "examine",
     "new_payload",
     "read",
+    "read_image",
 ]
 
 WORKING_EDGE = 768
@@ -232,6 +236,18 @@ def read(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> Reading | Non
         message is; None if there is none, or none under these keys.
     """
     return examine(pixels, keys)[1]
+
+
+def read_image(image: "ImageFile", keys: Sequence[bytes] = ()) -> Reading | None:
+    """Read the mark of a picture in hand as `read` does, once for all who ask with these keys.
+
+    Returns:
+        The mark, in the coordinates of `image.pixels(max_side=READING_EDGE)`.
+
+    Raises:
+        ImageError: if the pixels cannot be read.
+    """
+    return image.once(("watermark", *keys), lambda: read(image.pixels(max_side=READING_EDGE), keys))
 
 
 def examine(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> tuple[float, Reading | None]:

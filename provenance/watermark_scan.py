@@ -93,8 +93,7 @@ class WatermarkAnalyzer(Analyzer):
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield at most one finding."""
-        pixels = image.pixels(max_side=watermark.READING_EDGE)
-        reading = watermark.read(pixels, self.keys)
+        reading = watermark.read_image(image, self.keys)
         if reading is None:
             return
         details: dict[str, Any] = {"score": round(reading.score, 2), "inverted": reading.inverted}
@@ -112,7 +111,7 @@ class WatermarkAnalyzer(Analyzer):
         key = self.keys[reading.key] if reading.key is not None else None
         binding = find(payload, self.settings.home)
         if binding is not None and binding.payload == payload and binding.holds(key):
-            gray = watermark_plane.luma(pixels)
+            gray = watermark_plane.luma(image.pixels(max_side=watermark.READING_EDGE))
             agreement, bits = compare(
                 binding.content, gray, reading.geometry, inverted=reading.inverted
             )

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import os
 from pathlib import Path
 
@@ -122,6 +123,16 @@ def test_thumbnails_are_planes() -> None:
     assert image.exif_directories is not None
     assert image.exif_directories.thumbnail() == inner.getvalue()
     assert image.info.planes == ("thumbnail",)
+
+
+def test_what_is_made_once_is_kept_while_the_picture_is_in_hand(picture: Path) -> None:
+    image, numbers = ImageFile.open(picture), itertools.count()
+    assert [image.once(key, numbers.__next__) for key in ("a", "b", "a")] == [0, 1, 0]
+    with pytest.raises(ZeroDivisionError):
+        image.once("fails", lambda: 1 // 0)
+    assert image.once("fails", lambda: 1) == 1
+    image.release()
+    assert image.once("fails", lambda: 2) == 2
 
 
 def test_info_never_raises() -> None:

@@ -13,10 +13,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from counterproof.audit.examine import ScanSpec, examine
 from counterproof.audit.verdict import decide
 from counterproof.errors import UserError
 from counterproof.findings import Basis, Claim, Finding
 from counterproof.images import ImageFile
+from counterproof.provenance import manifest_store, watermark
 from counterproof.provenance.keys import init_identity
 from counterproof.provenance.mark import MarkedImage, mark
 from counterproof.provenance.recovery import RecoveryAnalyzer
@@ -81,6 +83,32 @@ def test_a_picture_with_its_credential_is_not_looked_up(
     public: MarkedImage, settings: Settings
 ) -> None:
     assert look(ImageFile.open(public.data, name="marked"), settings) == []
+
+
+def test_a_scan_reads_each_watermark_and_each_credential_once(
+    public: MarkedImage, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def count(*given: Any) -> Any:
+            read.append(name)
+            return real(*given)
+
+        monkeypatch.setattr(module, name, count)
+
+    counted(watermark, "read")
+    counted(manifest_store, "_read_store")
+    plan = ScanSpec(settings, only=("watermark", "recovery", "c2pa", "privacy")).prepare()
+    copy = stripped(public.pixels())
+    codes = {item.code for item in examine(copy, plan).record.findings}
+    assert {"watermark.unchecked", "recovery.match"} <= codes
+    assert read.count("read") == 1
+    read.clear()
+    examine(ImageFile.open(public.data), plan)
+    assert sorted(read) == ["_read_store", "read"]
 
 
 def test_without_a_store_nothing_is_done(tmp_path: Path, public: MarkedImage) -> None:
