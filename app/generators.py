@@ -67,11 +67,12 @@ def train(
 ) -> None:
     """Train a model on the pictures of a folder or zip, one class per folder.
 
-    Stop it at any time; --resume goes on from the last checkpoint, bit for bit. Marked snapshots
-    and log.csv lie beside the checkpoint. DATA is only read.
+    Stop it at any time; --resume goes on from the last checkpoint, bit for bit. Beside the
+    checkpoint lie log.csv, marked snapshots, and metrics.csv: distances to held-out pictures and
+    the check for copies of training pictures. DATA is only read.
     """
     _need_torch()
-    from counterproof.generators.snapshots import write_snapshot
+    from counterproof.generators.snapshots import Observer
     from counterproof.generators.training import CHECKPOINT, Run
     from counterproof.generators.training import train as run
     from counterproof.settings import load_settings
@@ -84,16 +85,31 @@ def train(
         raise UserError(f"{folder}: holds no checkpoint to resume")
     pictures, config = _task(family, data, size, labels, images, folder if begun else None)
 
+    observer = Observer(config, pictures, folder, settings)
+
     def notice(progress: Any, logged: dict[str, float], average: Any) -> None:
-        if average is not None:
-            shown = " ".join(f"{name} {value:.4g}" for name, value in logged.items())
-            click.echo(f"{progress.images:,} images, {progress.seconds:.0f} s: {shown}", err=True)
-            write_snapshot(average, folder / "snapshots", progress.step, family, settings)
+        if average is None:
+            return
+        shown = " ".join(f"{name} {value:.4g}" for name, value in logged.items())
+        click.echo(f"{progress.images:,} images, {progress.seconds:.0f} s: {shown}", err=True)
+        quality = observer.look(average, progress)
+        if quality is not None:
+            click.echo(f"  {_shown(quality)}", err=True)
 
     if not 0 <= seed < 2**40:
         raise UserError(f"expected a seed of 0 to {2**40 - 1}, got {seed}")
     run(config, pictures, Run(folder, seed, device, precision, minutes, threads=threads), notice)
     click.echo(str(folder / CHECKPOINT))
+
+
+def _shown(quality: Any) -> str:
+    """Return the main figures of samples in one line."""
+    copied = "closer to training pictures than held-out ones are" if quality.copied else "clean"
+    return (
+        f"distance {quality.frechet:.2f} (floor {quality.frechet_floor:.2f}, n {quality.n}, held "
+        f"out {quality.n_held}), precision {quality.precision:.2f}, recall {quality.recall:.2f}, "
+        f"copy check {copied}"
+    )
 
 
 def _task(
@@ -180,12 +196,10 @@ def evaluate(model: str, data: str, count: int, seed: int) -> None:
     from counterproof.generators.sampling import open_sampler
 
     sampler = open_sampler(model)
-    pictures = _pictures(data, 64)
+    pictures = _pictures(data, sampler.sample(1).shape[1])
     trained, _ = pictures.train()
     held, labels = pictures.held_out()
     made = sampler.sample(count, seed)
-    if made.shape[1:3] != (64, 64):
-        raise UserError(f"{model}: draws {made.shape[2]} × {made.shape[1]} pixels, expected 64")
     wanted = sampler.labels(count, seed)
     result = measure(made, None if (wanted < 0).any() else wanted, trained, held, labels)
     click.echo(json.dumps(dataclasses.asdict(result) | {"copied": result.copied}, indent=1))

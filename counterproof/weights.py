@@ -30,6 +30,7 @@ __all__ = [
     "ModelCard",
     "Training",
     "Weights",
+    "build",
     "load",
     "open",
     "session_of",
@@ -120,7 +121,7 @@ class ModelCard:
         Raises:
             WeightsError: if a field is missing, unknown or not of its kind.
         """
-        return _build(cls, value, "card")
+        return build(cls, value, "card")
 
     def data_statement(self) -> str:
         """Say in a sentence what the model was trained on."""
@@ -263,8 +264,17 @@ def _read(path: Path, file: CardFile) -> bytes:
 _T = TypeVar("_T")
 
 
-def _build(kind: type[_T], value: object, where: str) -> _T:
-    """Make a dataclass from JSON values, strictly: every field, no other, of its kind."""
+def build(kind: type[_T], value: object, where: str) -> _T:
+    """Make a dataclass from JSON values, strictly: every field, no other, of its kind.
+
+    Args:
+        kind: a dataclass of numbers, texts, truth values, tuples, mappings and such dataclasses.
+        value: parsed JSON.
+        where: for messages.
+
+    Raises:
+        WeightsError: if a field is missing, unknown or not of its kind.
+    """
     if not isinstance(value, dict):
         raise WeightsError(f"{where}: expected an object, got {type(value).__name__}")
     fields = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -278,7 +288,7 @@ def _build(kind: type[_T], value: object, where: str) -> _T:
 
 def _value(kind: Any, value: object, where: str) -> object:
     if dataclasses.is_dataclass(kind):
-        return _build(kind, value, where)  # type: ignore[arg-type]
+        return build(kind, value, where)  # type: ignore[arg-type]
     origin = get_origin(kind)
     if origin is tuple:
         if not isinstance(value, list):
@@ -291,6 +301,6 @@ def _value(kind: Any, value: object, where: str) -> object:
         return {name: _value(float, item, f"{where}.{name}") for name, item in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise WeightsError(f"{where}: expected {kind.__name__}, got {value!r}")
     return value

@@ -4,11 +4,12 @@ Nothing is unpickled. A checkpoint is written under another name and renamed, so
 run or a full disk never leaves half of one. Training room.
 """
 
+import dataclasses
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,17 @@ from counterproof.errors import UserError, WeightsError
 from counterproof.generators.config import Config, config_from_json, config_to_json
 from counterproof.generators.tasks import Task, iterate_state
 
-__all__ = ["Progress", "read_average", "read_checkpoint", "write_checkpoint"]
+if TYPE_CHECKING:
+    from counterproof.generators.prior import LatentPrior
+
+__all__ = [
+    "Progress",
+    "read_checkpoint",
+    "read_header",
+    "read_model",
+    "write_checkpoint",
+    "write_model",
+]
 
 FORMAT = "counterproof.generator/1"
 
@@ -35,6 +46,7 @@ class Progress:
         classes: names of the classes.
         shares: of the classes among the training pictures.
         digest: of the data.
+        pictures: number of training pictures.
     """
 
     step: int
@@ -45,6 +57,7 @@ class Progress:
     classes: list[str]
     shares: list[float]
     digest: str
+    pictures: int = 0
 
 
 def write_checkpoint(
@@ -55,18 +68,22 @@ def write_checkpoint(
 
     tensors = dict(iterate_state(task))
     tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
-    header = {
-        "format": FORMAT,
-        "config": config_to_json(config),
-        "progress": {name: getattr(progress, name) for name in Progress.__slots__},
-        "numbers": task.numbers,
-    }
+    header = _header(config, progress, task.numbers)
     kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     data = save(kept, {"counterproof": json.dumps(header)})
-    _write_whole(path, data)
+    write_whole(path, data)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _header(config: Config, progress: Progress, numbers: dict[str, float]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "config": config_to_json(config),
+        "progress": dataclasses.asdict(progress),
+        "numbers": numbers,
+    }
+
+
+def write_whole(path: Path, data: bytes) -> None:
     partial = path.with_name(f".{path.name}.part")
     try:
         with partial.open("wb") as file:
@@ -107,7 +124,7 @@ def read_header(path: Path) -> tuple[Config, Progress]:
 def _described(header: dict[str, Any], path: Path) -> tuple[Config, Progress]:
     try:
         return config_from_json(header["config"]), Progress(**header["progress"])
-    except (KeyError, TypeError, UserError) as err:
+    except (KeyError, TypeError, WeightsError) as err:
         raise WeightsError(f"{path}: defective header: {err}") from err
 
 
@@ -120,21 +137,13 @@ def read_checkpoint(path: Path, task: Task, average: nn.Module) -> Progress:
     """
     tensors, header = _read(path)
     _, progress = _described(header, path)
-    groups: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        kind, _, rest = key.partition(".")
-        name, _, inner = rest.partition(".")
-        if kind == "average":
-            groups.setdefault("average", {})[rest] = tensor
-        else:
-            groups.setdefault(f"{kind}.{name}", {})[inner] = tensor
     try:
-        average.load_state_dict(groups.get("average", {}))
+        average.load_state_dict(_group(tensors, "average."))
         for name, net in task.nets.items():
-            net.load_state_dict(groups.get(f"net.{name}", {}))
+            net.load_state_dict(_group(tensors, f"net.{name}."))
         for name, optimizer in task.optimizers.items():
             state: dict[int, dict[str, Tensor]] = {}
-            for key, tensor in groups.get(f"optimizer.{name}", {}).items():
+            for key, tensor in _group(tensors, f"optimizer.{name}.").items():
                 index, _, field = key.partition(".")
                 state.setdefault(int(index), {})[field] = tensor
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
@@ -144,22 +153,46 @@ def read_checkpoint(path: Path, task: Task, average: nn.Module) -> Progress:
     return progress
 
 
-def read_average(path: Path) -> tuple[Config, Progress, nn.Module]:
-    """Read the averaged network of a checkpoint, ready to sample or export.
+def write_model(
+    path: Path, net: nn.Module, prior: "LatentPrior | None", config: Config, progress: Progress
+) -> None:
+    """Write a trained network with its density, without what only training needs.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    from safetensors.torch import save
+
+    tensors = {f"average.{key}": value for key, value in net.state_dict().items()}
+    if prior is not None:
+        held = (("means", prior.means), ("factors", prior.factors), ("weights", prior.weights))
+        tensors |= {f"prior.{name}": torch.from_numpy(value) for name, value in held}
+    kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    header = _header(config, progress, {})
+    write_whole(path, save(kept, {"counterproof": json.dumps(header)}))
+
+
+def read_model(path: Path) -> tuple[Config, Progress, nn.Module, "LatentPrior | None"]:
+    """Read a saved model, or the averaged network of a checkpoint, ready to draw or export.
 
     Raises:
         UserError: if there is none.
         WeightsError: if it is defective.
     """
+    from counterproof.generators.prior import LatentPrior
     from counterproof.generators.tasks import make_task
 
     tensors, header = _read(path)
     config, progress = _described(header, path)
     net = make_task(config, torch.device("cpu"), 0).nets["main"]
-    prefix = "average."
-    kept = {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
     try:
-        net.load_state_dict(kept)
-    except RuntimeError as err:
+        net.load_state_dict(_group(tensors, "average."))
+        held = {key: value.numpy() for key, value in _group(tensors, "prior.").items()}
+        prior = LatentPrior(**held) if held else None
+    except (RuntimeError, TypeError) as err:
         raise WeightsError(f"{path}: of another model: {str(err).splitlines()[0]}") from err
-    return config, progress, net.eval().requires_grad_(False)
+    return config, progress, net.eval().requires_grad_(False), prior
+
+
+def _group(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from counterproof.errors import UserError
+from counterproof.errors import WeightsError
+from counterproof.weights import build
 
 __all__ = [
     "FAMILIES",
@@ -16,6 +17,7 @@ __all__ = [
     "VaeConfig",
     "config_from_json",
     "config_to_json",
+    "family_of",
 ]
 
 
@@ -165,28 +167,27 @@ FAMILIES: dict[str, type[Config]] = {
 }
 
 
+def family_of(config: Config) -> str:
+    """Return the family that a config is of."""
+    return next(name for name, kind in FAMILIES.items() if type(config) is kind)
+
+
 def config_to_json(config: Config) -> dict[str, Any]:
     """Return the family and every field as JSON values."""
-    family = next(name for name, kind in FAMILIES.items() if type(config) is kind)
-    return {"family": family, **dataclasses.asdict(config)}
+    made: dict[str, Any] = {"family": family_of(config)}
+    for key, value in dataclasses.asdict(config).items():
+        made[key] = list(value) if isinstance(value, tuple) else value
+    return made
 
 
 def config_from_json(value: Mapping[str, Any]) -> Config:
     """Read what `config_to_json` wrote.
 
     Raises:
-        UserError: if the family or a field is unknown or missing.
+        WeightsError: if the family or a field is unknown, missing or not of its kind.
     """
     fields = dict(value)
-    family = fields.pop("family", None)
-    kind = FAMILIES.get(str(family))
-    if kind is None:
-        raise UserError(f"expected a model family of {', '.join(FAMILIES)}, got {family!r}")
-    wanted = {field.name for field in dataclasses.fields(kind)}
-    if wanted != fields.keys():
-        odd = ", ".join(sorted(wanted ^ fields.keys()))
-        raise UserError(f"{family}: missing or unknown settings: {odd}")
-    made: dict[str, Any] = {
-        key: tuple(item) if isinstance(item, list) else item for key, item in fields.items()
-    }
-    return kind(**made)
+    family = str(fields.pop("family", None))
+    if family not in FAMILIES:
+        raise WeightsError(f"expected a model family of {', '.join(FAMILIES)}, got {family!r}")
+    return build(FAMILIES[family], fields, family)

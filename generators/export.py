@@ -4,6 +4,7 @@ A file describes itself: family, classes and their shares stand in its metadata,
 sampling needs nothing else. All randomness is an input. Training room.
 """
 
+import dataclasses
 import json
 import logging
 import warnings
@@ -16,52 +17,15 @@ from torch import Tensor, nn
 
 from counterproof.generators.codec_net import CodecNet
 from counterproof.generators.feature_net import FeatureNet
-from counterproof.generators.gan import GanGenerator
+from counterproof.generators.graphs import graph_of
 from counterproof.generators.prior import LatentPrior
-from counterproof.generators.sampling import METADATA
+from counterproof.generators.sampling import METADATA, ModelFacts
 from counterproof.generators.stylegan import StyleGenerator
 from counterproof.generators.vae import Vae
 
-__all__ = ["export_codec", "export_features", "export_gan", "export_stylegan", "export_vae"]
+__all__ = ["export_codec", "export_features", "export_generator"]
 
 HALF_FROM = 64  # values; smaller tensors stay in single precision
-
-
-class _Styled(nn.Module):
-    """Mapping, truncation, mixing and synthesis as one graph."""
-
-    def __init__(self, net: StyleGenerator) -> None:
-        super().__init__()
-        self.net = net
-        self.order: Tensor
-        self.register_buffer("order", torch.arange(net.depth)[None, :, None])
-
-    def forward(
-        self, z: Tensor, other: Tensor, label: Tensor, truncation: Tensor, cut: Tensor
-    ) -> Tensor:
-        first, second = (
-            self.net.mapping.average.lerp(self.net.mapping(value, label), truncation)[:, None]
-            for value in (z, other)
-        )
-        return self.net.synthesis(torch.where(self.order < cut, first, second))
-
-
-class _Drawn(nn.Module):
-    """The fitted density and the decoder as one graph."""
-
-    def __init__(self, net: Vae, prior: LatentPrior) -> None:
-        super().__init__()
-        self.net = net
-        self.means: Tensor
-        self.factors: Tensor
-        self.register_buffer("means", torch.from_numpy(prior.means))
-        self.register_buffer("factors", torch.from_numpy(prior.factors))
-
-    def forward(self, z: Tensor, component: Tensor, truncation: Tensor) -> Tensor:
-        factors = self.factors[component]  # [N, D, D]
-        spread = (factors * (z * truncation)[:, None]).sum(2)
-        made: Tensor = self.net(self.means[component] + spread)
-        return made
 
 
 class _Coder(nn.Module):
@@ -74,34 +38,23 @@ class _Coder(nn.Module):
         return made
 
 
-def export_gan(net: GanGenerator, path: Path, about: dict[str, Any]) -> None:
-    """Write a GAN's generator: z `(N, latent)`, label `(N, classes)` to image."""
-    z, label = torch.zeros(2, net.latent), torch.zeros(2, net.classes)
-    described = {"family": "gan", "latent": net.latent, **about}
-    _write(net, {"z": z, "label": label}, path, described, {"z", "label"})
+def export_generator(
+    net: nn.Module, prior: LatentPrior | None, path: Path, facts: ModelFacts
+) -> None:
+    """Write a generator.
 
-
-def export_stylegan(net: StyleGenerator, path: Path, about: dict[str, Any]) -> None:
-    """Write StyleGAN2: z, other z, label, truncation, and the layer where the other z begins."""
-    z, label = torch.zeros(2, net.latent), torch.zeros(2, net.classes)
-    given = {
-        "z": z, "other": z.clone(), "label": label,
-        "truncation": torch.tensor(1.0), "cut": torch.tensor(net.depth),
-    }  # fmt: skip
-    described = {"family": "stylegan", "latent": net.latent, "depth": net.depth, **about}
-    _write(_Styled(net), given, path, described, {"z", "other", "label"})
-
-
-def export_vae(net: Vae, prior: LatentPrior, path: Path, about: dict[str, Any]) -> None:
-    """Write a VAE's decoder with its density: z, component, truncation to image."""
-    given = {
-        "z": torch.zeros(2, net.latent),
-        "component": torch.zeros(2, dtype=torch.int64),
-        "truncation": torch.tensor(1.0),
-    }
-    weights = [float(weight) for weight in prior.weights]
-    described = {"family": "vae", "latent": net.latent, "mixture": weights, **about}
-    _write(_Drawn(net, prior), given, path, described, {"z", "component"})
+    Inputs are z `(N, latent)` and label `(N, classes)`; for StyleGAN2 also another z, the
+    truncation and the layer where the other begins; a VAE takes a component instead of a label.
+    """
+    graph, z, one = graph_of(net, prior), torch.zeros(2, facts.latent), torch.tensor(1.0)
+    given = {"z": z, "label": torch.zeros(2, len(facts.classes))}
+    if isinstance(net, StyleGenerator):
+        given = {"z": z, "other": z.clone(), "label": given["label"],
+                 "truncation": one, "cut": torch.tensor(net.depth)}  # fmt: skip
+    elif isinstance(net, Vae):
+        given = {"z": z, "component": torch.zeros(2, dtype=torch.int64), "truncation": one}
+    batched = {"z", "other", "label", "component"}
+    _write(graph, given, path, dataclasses.asdict(facts), batched)
 
 
 def export_codec(net: CodecNet, decoder: Path, encoder: Path) -> None:

@@ -1,8 +1,8 @@
 """How far samples are from pictures: distances in the features of a small net that ships here.
 
 The figures compare models of this project with each other, on one data set; they are not the
-published FID or KID, whose net is not used. Every result carries n and the floor: what the same
-figure is for training pictures.
+published FID or KID, whose net is not used (`fidelity.py` has those). Every result carries n and
+the floor: what the same figure is for training pictures.
 
 Source: Fréchet distance arXiv 1706.08500, kernel distance 1801.01401, precision and recall
 1904.06991.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Quality",
+    "Reference",
     "copies",
     "features",
     "frechet_distance",
@@ -25,8 +26,10 @@ __all__ = [
 ]
 
 NEIGHBOURS = 5
+SIDE = 64  # pixels that the feature net looks at
 THUMBNAIL = 16  # pixels a side, where copies are looked for
 COPY_QUANTILE = 0.01
+COPY_SAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,10 @@ class Quality:
 
 
 def features(pixels: "NDArray[Any]") -> "tuple[NDArray[Any], NDArray[Any]]":
-    """Return features `(N, 64)`, z-scored on training pictures, and class logits.
+    """Return features `(N, 64)`, z-scored on the net's training pictures, and class logits.
 
     Args:
-        pixels: `uint8`, `(N, 64, 64, 3)`.
+        pixels: `uint8`, `(N, side, side, 3)`; looked at in 64 pixels.
 
     Raises:
         WeightsError: if the net that ships with the project is missing or altered.
@@ -80,13 +83,23 @@ def features(pixels: "NDArray[Any]") -> "tuple[NDArray[Any], NDArray[Any]]":
 
     from counterproof import weights
 
-    session = weights.open("generators/features").session
+    session, pixels = weights.open("generators/features").session, _scaled(pixels)
     made = []
     for start in range(0, len(pixels), 64):
         x = pixels[start : start + 64].transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
         made.append(session.run(None, {"image": x}))
     found = np.concatenate([pair[0] for pair in made]).astype(np.float64)
     return found, np.concatenate([pair[1] for pair in made])
+
+
+def _scaled(pixels: "NDArray[Any]") -> "NDArray[Any]":
+    import numpy as np
+    from PIL import Image
+
+    if pixels.shape[1:3] == (SIDE, SIDE):
+        return pixels
+    size, way = (SIDE, SIDE), Image.Resampling.LANCZOS
+    return np.stack([np.asarray(Image.fromarray(item).resize(size, way)) for item in pixels])
 
 
 def frechet_distance(a: "NDArray[Any]", b: "NDArray[Any]") -> float:
@@ -151,15 +164,17 @@ def copies(made: "NDArray[Any]", trained: "NDArray[Any]") -> "NDArray[Any]":
         made: `uint8`, `(N, H, W, 3)`; sides are multiples of 16.
         trained: the same of the training pictures.
     """
+    return _nearest(_thumbnails(made), _thumbnails(trained))
+
+
+def _nearest(a: "NDArray[Any]", b: "NDArray[Any]") -> "NDArray[Any]":
     import numpy as np
     from scipy.spatial.distance import cdist
 
-    a, b = _thumbnails(made), _thumbnails(trained)
     flat = [v.reshape(len(v), -1) for v in (a, b, b[:, :, ::-1])]
-    nearest = np.minimum(cdist(flat[0], flat[1], "cityblock").min(1),
-                         cdist(flat[0], flat[2], "cityblock").min(1))  # fmt: skip
-    made_distance: NDArray[Any] = nearest / flat[0].shape[1]
-    return made_distance
+    found = [cdist(flat[0], other, "cityblock").min(1) for other in flat[1:]]
+    made: NDArray[Any] = np.minimum(*found) / flat[0].shape[1]
+    return made
 
 
 def _thumbnails(pixels: "NDArray[Any]") -> "NDArray[Any]":
@@ -171,6 +186,61 @@ def _thumbnails(pixels: "NDArray[Any]") -> "NDArray[Any]":
     return made
 
 
+class Reference:
+    """The pictures that samples are compared with, looked at once for many comparisons.
+
+    Args:
+        trained: pictures that the model was trained on, `uint8`, `(N, side, side, 3)`.
+        held: held-out pictures.
+        held_labels: their classes.
+    """
+
+    def __init__(
+        self, trained: "NDArray[Any]", held: "NDArray[Any]", held_labels: "NDArray[Any]"
+    ) -> None:
+        import numpy as np
+
+        self.held, named = features(held)
+        base, _ = features(trained)
+        self.named_held = float((named.argmax(1) == held_labels).mean())
+        self.frechet_floor = frechet_distance(base, self.held)
+        self.precision_floor, self.recall_floor = precision_recall(self.held, base)
+        self.thumbnails = _thumbnails(trained)
+        nearest = _nearest(_thumbnails(held), self.thumbnails)
+        self.nearest_held = float(np.quantile(nearest, COPY_QUANTILE))
+
+    def measure(self, made: "NDArray[Any]", wanted: "NDArray[Any] | None") -> Quality:
+        """Compare samples with held-out pictures.
+
+        Args:
+            made: samples, `uint8`, `(N, side, side, 3)`; copies are looked for among 1,000.
+            wanted: their classes, `(N,)`; None for a model without, or of other classes than
+                those of the feature net.
+        """
+        import numpy as np
+
+        ours, named = features(made)
+        kernel, error = kernel_distance(ours, self.held)
+        precision, recall = precision_recall(self.held, ours)
+        nearest = _nearest(_thumbnails(made[:COPY_SAMPLES]), self.thumbnails)
+        return Quality(
+            n=len(made),
+            n_held=len(self.held),
+            frechet=frechet_distance(ours, self.held),
+            frechet_floor=self.frechet_floor,
+            kernel=1e3 * kernel,
+            kernel_error=1e3 * error,
+            precision=precision,
+            precision_floor=self.precision_floor,
+            recall=recall,
+            recall_floor=self.recall_floor,
+            named=None if wanted is None else float((named.argmax(1) == wanted).mean()),
+            named_held=self.named_held,
+            nearest=float(np.quantile(nearest, COPY_QUANTILE)),
+            nearest_held=self.nearest_held,
+        )
+
+
 def measure(
     made: "NDArray[Any]",
     wanted: "NDArray[Any] | None",
@@ -178,36 +248,5 @@ def measure(
     held: "NDArray[Any]",
     held_labels: "NDArray[Any]",
 ) -> Quality:
-    """Compare samples with held-out pictures.
-
-    Args:
-        made: samples, `uint8`, `(N, 64, 64, 3)`.
-        wanted: their classes, `(N,)`; None for a model without.
-        trained: pictures that the model was trained on.
-        held: held-out pictures.
-        held_labels: their classes.
-    """
-    import numpy as np
-
-    ours, named = features(made)
-    theirs, named_held = features(held)
-    base, _ = features(trained)
-    kernel, error = kernel_distance(ours, theirs)
-    precision, recall = precision_recall(theirs, ours)
-    floors = precision_recall(theirs, base)
-    return Quality(
-        n=len(made),
-        n_held=len(held),
-        frechet=frechet_distance(ours, theirs),
-        frechet_floor=frechet_distance(base, theirs),
-        kernel=1e3 * kernel,
-        kernel_error=1e3 * error,
-        precision=precision,
-        precision_floor=floors[0],
-        recall=recall,
-        recall_floor=floors[1],
-        named=None if wanted is None else float((named.argmax(1) == wanted).mean()),
-        named_held=float((named_held.argmax(1) == held_labels).mean()),
-        nearest=float(np.quantile(copies(made[:1000], trained), COPY_QUANTILE)),
-        nearest_held=float(np.quantile(copies(held, trained), COPY_QUANTILE)),
-    )
+    """Compare samples with held-out pictures once; arguments as those of `Reference`."""
+    return Reference(trained, held, held_labels).measure(made, wanted)

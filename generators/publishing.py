@@ -8,16 +8,13 @@ import datetime as dt
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from counterproof.errors import UserError
-from counterproof.generators.checkpoint import Progress, read_average
+from counterproof.generators.checkpoint import Progress, read_model
 from counterproof.generators.codec_net import CodecNet
-from counterproof.generators.config import Config, VaeConfig
+from counterproof.generators.config import Config
 from counterproof.generators.dataset import Pictures
-from counterproof.generators.gan import GanGenerator
-from counterproof.generators.stylegan import StyleGenerator
-from counterproof.generators.vae import Vae
+from counterproof.generators.generator import Generator
 from counterproof.weights import CardFile, DataSource, Metric, ModelCard, Training
 
 __all__ = ["export_checkpoint", "write_card"]
@@ -35,35 +32,21 @@ def export_checkpoint(checkpoint: Path, out: Path, data: Pictures) -> tuple[Conf
         UserError: if there is no checkpoint, or data is not that of the training.
         WeightsError: if it is defective.
     """
-    from counterproof.generators import export
-
-    config, progress, net = read_average(checkpoint)
+    config, progress, net, _ = read_model(checkpoint)
     if progress.digest != data.digest:
         raise UserError(f"{checkpoint}: was trained on other pictures than those given")
-    n = int((~data.held).sum())
-    about: dict[str, Any] = {
-        "trained_on": f"Trained on {n:,} pictures of a set with the SHA-256 {data.digest}"
-    }
-    if getattr(config, "classes", 0) or isinstance(config, VaeConfig):
-        about |= {"classes": progress.classes, "shares": progress.shares}
-    if isinstance(net, GanGenerator):
-        export.export_gan(net, out, about)
-    elif isinstance(net, StyleGenerator):
-        export.export_stylegan(net, out, about)
-    elif isinstance(net, Vae):
-        from counterproof.generators.prior import fit_prior
+    if not isinstance(net, CodecNet):
+        model = Generator.load(checkpoint).fit_density(data, progress.seed)
+        model.save(out)
+        return config, progress
+    from counterproof.generators.codec_tables import fit_tables
+    from counterproof.generators.export import export_codec
 
-        assert isinstance(config, VaeConfig)
-        prior = fit_prior(net, data, config.components, progress.seed)
-        export.export_vae(net, prior, out, about)
-    elif isinstance(net, CodecNet):
-        from counterproof.generators.codec_tables import fit_tables
-
-        export.export_codec(net, out, out.with_name(f"{out.stem}-encoder.onnx"))
-        pixels, _ = data.train()
-        small = pixels.reshape(len(pixels), pixels.shape[1] // 2, 2, -1, 2, 3).mean((2, 4))
-        tables = fit_tables(net, [small[:1000].round().astype("uint8"), pixels[:300]])
-        out.with_suffix(".npz").write_bytes(tables.to_bytes())
+    export_codec(net, out, out.with_name(f"{out.stem}-encoder.onnx"))
+    pixels, _ = data.train()
+    small = pixels.reshape(len(pixels), pixels.shape[1] // 2, 2, -1, 2, 3).mean((2, 4))
+    tables = fit_tables(net, [small[:1000].round().astype("uint8"), pixels[:300]])
+    out.with_suffix(".npz").write_bytes(tables.to_bytes())
     return config, progress
 
 

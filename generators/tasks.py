@@ -61,7 +61,8 @@ class Task:
         nets: by name, saved in checkpoints; the one called `main` is averaged and exported.
         optimizers: by the name of the net they train.
         numbers: other state of the training, saved in checkpoints.
-        shared: called on the gradients before each update, to average them over processes.
+        shared: called on a net's gradients before each update, to average them over processes.
+        shared_number: the same of a number that steers the training.
     """
 
     def __init__(self) -> None:
@@ -69,6 +70,7 @@ class Task:
         self.optimizers: dict[str, Optimizer] = {}
         self.numbers: dict[str, float] = {}
         self.shared: Callable[[nn.Module], None] = lambda net: None
+        self.shared_number: Callable[[float], float] = lambda value: value
 
     def step(self, batch: Batch, autocast: Autocast) -> dict[str, float]:
         """Train on one batch; return what to log."""
@@ -192,7 +194,7 @@ class GanTask(Task):
             logged["penalty"] = float(penalty.detach())
         self.update("critic", loss)
         ahead = float((real_score - made_score).detach().sign().mean())
-        self._control(ahead, batch)
+        self._control(self.shared_number(ahead), batch)
         return logged
 
     def _control(self, ahead: float, batch: Batch) -> None:
@@ -233,7 +235,8 @@ class GanTask(Task):
         slope = torch.autograd.grad((made * noise).sum(), styles, create_graph=True)[0]
         length = slope.square().sum(2).mean(1).sqrt()
         before = self.numbers["path"]
-        self.numbers["path"] = before + 0.01 * (float(length.detach().mean()) - before)
+        seen = self.shared_number(float(length.detach().mean()))
+        self.numbers["path"] = before + 0.01 * (seen - before)
         return (length - self.numbers["path"]).square().mean()
 
     def _follow_average(self, batch: Batch) -> None:

@@ -8,17 +8,19 @@ batches and gradients are averaged. Training room.
 import contextlib
 import copy
 import csv
-import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from counterproof.errors import UserError, WeightsError
+from counterproof.generators import processes
 from counterproof.generators.checkpoint import Progress, read_checkpoint, write_checkpoint
 from counterproof.generators.config import Config, GanConfig, StyleganConfig
 from counterproof.generators.dataset import Pictures
@@ -27,6 +29,7 @@ from counterproof.generators.tasks import Autocast, Batch, Task, make_task
 __all__ = ["CHECKPOINT", "Run", "train"]
 
 CHECKPOINT = "checkpoint.safetensors"
+PRECISIONS = ("float32", "bfloat16")
 SEED_STEP = 1_000_003  # a prime, so that seeds of neighbouring runs do not share streams
 
 
@@ -74,12 +77,15 @@ def train(config: Config, data: Pictures, run: Run, notice: Notice | None = None
     Raises:
         UserError: if the checkpoint is of other data or settings, or cannot be written.
         WeightsError: if it is defective, or a loss is no longer a number.
+        KeyboardInterrupt: if the run was stopped, after its checkpoint was written.
     """
     torch.set_num_threads(run.threads)
-    rank, world = _join_processes()
-    device = torch.device(run.device)
+    rank, world = processes.join()
+    device = processes.device_of(run.device)
     task = make_task(config, device, run.seed)
-    task.shared = _average_gradients if world > 1 else task.shared
+    if world > 1:
+        task.shared = processes.average_gradients
+        task.shared_number = lambda value: processes.average(value, device)
     average = copy.deepcopy(task.nets["main"]).eval().requires_grad_(False)
     loader = _Loader(config, data, device)
     path = run.out / CHECKPOINT
@@ -89,17 +95,18 @@ def train(config: Config, data: Pictures, run: Run, notice: Notice | None = None
         run.out.mkdir(parents=True, exist_ok=True)
         progress = Progress(0, 0, 0.0, "", run.seed, list(data.classes), loader.shares, data.digest)
         progress.precision = _precision(run, config, loader, device)
+    progress.pictures = len(loader.pixels)
     autocast = _autocast(progress.precision, device)
     wanted = min(config.images, run.images or config.images)
     begun, saved = progress.seconds, progress.seconds
     log = _Log(run.out / "log.csv") if rank == 0 else None
-    try:
+    with _stopped() as stop:
         while progress.images < wanted:
-            if run.minutes is not None and progress.seconds - begun >= 60 * run.minutes:
+            spent = run.minutes is not None and progress.seconds - begun >= 60 * run.minutes
+            if processes.agreed(spent or stop.is_set(), device):
                 break
             start = time.process_time()
-            batch = loader.batch(progress, rank, world, config)
-            logged = task.step(batch, autocast)
+            logged = task.step(loader.batch(progress, rank, world, config), autocast)
             if not all(value == value and abs(value) < 1e30 for value in logged.values()):
                 raise WeightsError(f"training diverged at step {progress.step}: {logged}")
             progress.step += 1
@@ -115,12 +122,35 @@ def train(config: Config, data: Pictures, run: Run, notice: Notice | None = None
                 log.write(progress, logged)
             if notice is not None and rank == 0:
                 notice(progress, logged, average if due else None)
-    except KeyboardInterrupt:
-        # between two statements of a step the state may be half updated: the last one stands
-        raise
     if rank == 0:
         write_checkpoint(path, task, average, config, progress)
+    processes.leave()
+    if stop.is_set():
+        raise KeyboardInterrupt
     return average
+
+
+@contextlib.contextmanager
+def _stopped() -> Iterator[threading.Event]:
+    """Let Ctrl-C or a polite end wait for the step in hand; a second one ends at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # signals reach the main thread only
+        return
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in wanted}
+
+    def handle(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in wanted:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number in wanted:
+            signal.signal(number, before[number])
 
 
 class _Loader:
@@ -181,12 +211,15 @@ def _autocast(precision: str, device: torch.device) -> Autocast:
 
 
 def _precision(run: Run, config: Config, loader: _Loader, device: torch.device) -> str:
-    """Time a few steps of a throw-away copy in both precisions; take the faster one."""
+    """Time a few steps of a throw-away copy in both precisions; take the faster one.
+
+    With several processes the mean of their times counts, since all must agree.
+    """
     if run.precision != "auto":
         return run.precision
     clock = time.process_time if device.type == "cpu" else time.perf_counter
-    best, best_time = "", float("inf")
-    for precision in ("float32", "bfloat16"):
+    times = []
+    for precision in PRECISIONS:
         task = make_task(config, device, run.seed)
         trial = Progress(1, 0, 0.0, precision, run.seed, [], [], "")
         for step in range(1, 5):
@@ -194,9 +227,8 @@ def _precision(run: Run, config: Config, loader: _Loader, device: torch.device) 
                 start = clock()
             trial.step = step
             task.step(loader.batch(trial, 0, 1, config), _autocast(precision, device))
-        if clock() - start < best_time:
-            best, best_time = precision, clock() - start
-    return best
+        times.append(processes.average(clock() - start, device))
+    return PRECISIONS[times.index(min(times))]
 
 
 class _Log:
@@ -218,22 +250,3 @@ class _Log:
             if fresh:
                 writer.writeheader()
             writer.writerow(row | {key: f"{value:.6g}" for key, value in logged.items()})
-
-
-def _join_processes() -> tuple[int, int]:
-    """Return rank and number of processes, as `torchrun` set them."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        return 0, 1
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return torch.distributed.get_rank(), world
-
-
-def _average_gradients(net: nn.Module) -> None:
-    world = torch.distributed.get_world_size()
-    for parameter in net.parameters():
-        gradient: Tensor | None = parameter.grad
-        if gradient is not None:
-            torch.distributed.all_reduce(gradient)
-            gradient /= world

@@ -76,7 +76,6 @@ def test_the_loss_falls(name: str, pictures: Pictures) -> None:
 
 @pytest.mark.parametrize("name", ["gan", "stylegan"])
 def test_every_weight_of_a_generator_learns(name: str, pictures: Pictures) -> None:
-    from counterproof.generators.snapshots import draw
     from counterproof.generators.tasks import Batch, make_task
 
     task = make_task(CONFIGS[name], torch.device("cpu"), 0)
@@ -88,14 +87,10 @@ def test_every_weight_of_a_generator_learns(name: str, pictures: Pictures) -> No
         )
     still = [k for k, p in task.nets["main"].named_parameters() if p.grad is None]
     assert not still
-    made = draw(task.nets["main"], 3, 0)
-    assert made is not None
-    assert made.shape == (3, 16, 16, 3)
-    assert made.dtype == np.uint8
 
 
 def test_wrong_checkpoints_are_refused(pictures: Pictures, tmp_path: Path, drawings: Path) -> None:
-    from counterproof.generators.checkpoint import read_average
+    from counterproof.generators.checkpoint import read_model
     from counterproof.generators.training import CHECKPOINT, Run, train
 
     _train("vae", pictures, tmp_path, images=8)
@@ -107,7 +102,7 @@ def test_wrong_checkpoints_are_refused(pictures: Pictures, tmp_path: Path, drawi
     path = tmp_path / CHECKPOINT
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(WeightsError, match="not a readable checkpoint"):
-        read_average(path)
+        read_model(path)
 
 
 def test_augmentation_can_be_derived_twice() -> None:
@@ -119,14 +114,141 @@ def test_augmentation_can_be_derived_twice() -> None:
     assert torch.autograd.grad(slope.square().sum(), x)[0].abs().sum() > 0
 
 
+@pytest.mark.parametrize("name", ["gan", "stylegan", "vae"])
+def test_one_interface_fits_samples_saves_and_loads(
+    name: str, pictures: Pictures, tmp_path: Path
+) -> None:
+    pytest.importorskip("sklearn", reason="a VAE's density needs the extra 'train'")
+    from counterproof.generators.generator import Generator
+    from counterproof.generators.training import Run
+
+    model = Generator(CONFIGS[name])
+    with pytest.raises(UserError, match="not trained yet"):
+        model.sample(1)
+    model.fit(pictures, Run(tmp_path / "run", 3, precision="float32"))
+    made = model.sample(3, 4, "disc")
+    assert made.shape == (3, 16, 16, 3)
+    assert made.dtype == np.uint8
+    assert np.array_equal(made[:2], model.sample(2, 4, "disc"))
+    assert not np.array_equal(made, model.sample(3, 5, "disc"))
+    model.save(tmp_path / "model.safetensors")
+    again = Generator.load(tmp_path / "model.safetensors")
+    assert np.array_equal(again.sample(3, 4, "disc"), made)
+    assert again.facts() == model.facts()
+    assert again.facts().classes == ("bar", "disc")
+    with pytest.raises(UserError, match="ending in"):
+        model.save(tmp_path / "model.pt")
+
+
+def test_a_codec_is_no_generator() -> None:
+    from counterproof.generators.generator import Generator
+
+    with pytest.raises(UserError, match="draws none"):
+        Generator(CONFIGS["codec"])
+
+
+@pytest.mark.parametrize("name", ["gan", "vae", "codec"])
+def test_a_run_is_looked_at(name: str, pictures: Pictures, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="a VAE's density needs the extra 'train'")
+    import csv
+
+    from counterproof.generators.snapshots import Observer
+    from counterproof.generators.training import Run, train
+    from counterproof.provenance import keys
+    from counterproof.provenance.mark import assert_marked
+    from counterproof.settings import Settings
+
+    keys.init_identity(tmp_path / "home", "Example Studio")
+    watcher = Observer(CONFIGS[name], pictures, tmp_path, Settings(home=tmp_path / "home"))
+    seen = []
+
+    def notice(progress: Any, logged: dict[str, float], average: Any) -> None:
+        if progress.images == 32:
+            seen.append(watcher.look(average, progress))
+
+    train(CONFIGS[name], pictures, Run(tmp_path, precision="float32", save_every_s=0), notice)
+    if name == "codec":
+        assert seen == [None]
+        return
+    with (tmp_path / "metrics.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert float(row["frechet"]) > float(row["frechet_floor"])
+    assert (row["n"], row["n_held"]) == ("500", str(pictures.held.sum()))
+    assert row["copied"] in ("True", "False")
+    assert_marked(next((tmp_path / "snapshots").iterdir()), "generated")
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_goes_on(pictures: Pictures, tmp_path: Path) -> None:
+    import os
+    import signal
+
+    from counterproof.generators.checkpoint import read_header
+    from counterproof.generators.training import CHECKPOINT, Run, train
+
+    def notice(progress: Any, logged: dict[str, float], average: Any) -> None:
+        if progress.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    run = Run(tmp_path / "run", 3, precision="float32")
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIGS["gan"], pictures, run, notice)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert read_header(run.out / CHECKPOINT)[1].step == 3
+    parts = train(CONFIGS["gan"], pictures, run)
+    whole = _train("gan", pictures, tmp_path / "whole")
+    ours, theirs = whole.state_dict(), parts.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+ONE_OF_TWO = """
+import json, os, sys
+from pathlib import Path
+from safetensors.torch import save_file
+from counterproof.generators.config import config_from_json
+from counterproof.generators.dataset import load_pictures
+from counterproof.generators.training import Run, train
+
+out = Path(sys.argv[3])
+net = train(config_from_json(json.loads(sys.argv[1])), load_pictures(sys.argv[2], 16), Run(out))
+held = {key: value.contiguous() for key, value in net.state_dict().items()}
+save_file(held, out / f"rank{os.environ['RANK']}.safetensors")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gan", "stylegan"])
+def test_two_processes_hold_the_same_weights(name: str, drawings: Path, tmp_path: Path) -> None:
+    import json
+    import os
+    import subprocess
+    import sys
+
+    from safetensors.torch import load_file
+
+    from counterproof.generators.checkpoint import read_header
+    from counterproof.generators.training import CHECKPOINT
+
+    (tmp_path / "one.py").write_text(ONE_OF_TWO)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--master-port", str(29_400 + os.getpid() % 1000), str(tmp_path / "one.py")]
+    command += [json.dumps(config_to_json(CONFIGS[name])), str(drawings), str(tmp_path / "run")]
+    subprocess.run(command, check=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    first, second = (load_file(tmp_path / "run" / f"rank{rank}.safetensors") for rank in (0, 1))
+    learned = [key for key in first if key != "mapping.average" and not key.endswith(".noise")]
+    assert all(torch.equal(first[key], second[key]) for key in learned)
+    _, progress = read_header(tmp_path / "run" / CHECKPOINT)
+    assert (progress.step, progress.images) == (4, 32)  # two batches of four a step
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["gan", "stylegan", "vae"])
 def test_export_draws_what_torch_draws(name: str, pictures: Pictures, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="export needs the extra 'train'")
     pytest.importorskip("sklearn", reason="export needs the extra 'train'")
-    from counterproof.generators.checkpoint import read_average
+    from counterproof.generators.generator import Generator
     from counterproof.generators.publishing import export_checkpoint
-    from counterproof.generators.sampling import open_sampler, to_pixels
+    from counterproof.generators.sampling import open_sampler
     from counterproof.generators.training import CHECKPOINT
 
     _train(name, pictures, tmp_path)
@@ -135,12 +257,10 @@ def test_export_draws_what_torch_draws(name: str, pictures: Pictures, tmp_path: 
     made = sampler.sample(3, 4, "disc")
     assert np.array_equal(made, sampler.sample(3, 4, "disc"))
     assert np.array_equal(made[:2], sampler.sample(2, 4, "disc"))
-    if name == "vae":
-        return  # its density is in the file only
-    _, _, net = read_average(tmp_path / CHECKPOINT)
-    z = torch.from_numpy(sampler.latents(3, 4))
-    ours = to_pixels(net(z, torch.eye(2)[[1, 1, 1]]).numpy())
+    model = Generator.load(tmp_path / CHECKPOINT).fit_density(pictures, 3)
+    ours = model.sample(3, 4, "disc")
     assert np.abs(made.astype(int) - ours).max() <= 1
+    assert sampler.facts.trained_on.startswith("Trained on ")
     if name == "stylegan":  # with the other's style from the first layer on, it is the other
         flipped, labels = sampler.latents(3, 4)[::-1].copy(), np.array([1, 1, 1])
         mixed = sampler.styled(flipped, sampler.latents(3, 4), labels, 0)
