@@ -211,10 +211,14 @@ def evaluate(model: str, data: str, count: int, seed: int) -> None:
 @click.argument("model", metavar="NAME|FILE")
 @click.option("-o", "out", required=True, metavar="DIR", help="Folder for the picture.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("-n", "count", default=6, show_default=True, help="Rows and columns.")
+@click.option("-n", "count", default=6, show_default=True, help="Rows and columns, 2 to 16.")
+@click.option("--truncation", default=1.0, show_default=True, help="Below 1: more usual pictures.")
 @click.option("--cut", type=int, help="Layer from which the column's style is used.")
-def mix(model: str, out: str, seed: int, count: int, cut: int | None) -> None:
-    """Mix styles: shape by the row, colour and texture by the column, as one marked grid."""
+def mix(model: str, out: str, seed: int, count: int, truncation: float, cut: int | None) -> None:
+    """Mix styles: shape by the row, colour and texture by the column, as one marked grid.
+
+    The pictures that were mixed stand in the first row and the first column.
+    """
     import numpy as np
 
     from counterproof.generators.marked_output import grid, maker_of, write_marked
@@ -230,14 +234,18 @@ def mix(model: str, out: str, seed: int, count: int, cut: int | None) -> None:
     layer = depth // 2 if cut is None else cut
     if not 0 <= layer <= depth:
         raise UserError(f"expected a cut of 0 to {depth}, got {layer}")
+    if not 0 <= truncation <= 2:
+        raise UserError(f"expected a truncation of 0 to 2, got {truncation:g}")
     z, labels = sampler.latents(2 * count, seed), sampler.labels(2 * count, seed)
-    rows = [
-        sampler.styled(np.repeat(z[i : i + 1], count, 0), z[count:], labels[[i] * count], layer)
-        for i in range(count)
-    ]
-    sheet = grid(np.concatenate(rows), count)[None]
+    alone = sampler.styled(z, z, labels, depth, truncation)
+    sheet = [np.full_like(alone[:1], 255), alone[count:]]  # the corner, then what gives colour
+    for i in range(count):
+        shape = np.repeat(z[i : i + 1], count, 0)
+        mixed = sampler.styled(shape, z[count:], labels[[i] * count], layer, truncation)
+        sheet += [alone[i : i + 1], mixed]
+    whole = grid(np.concatenate(sheet), count + 1)[None]
     name = f"{sampler.name}-mix-{seed}"
-    write_marked(sheet, [name], Path(out), maker_of(sampler), settings=load_settings())
+    write_marked(whole, [name], Path(out), maker_of(sampler), settings=load_settings())
     click.echo(str(Path(out) / f"{name}.png"))
 
 

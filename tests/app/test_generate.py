@@ -13,7 +13,11 @@ from counterproof.generators.sampling import open_sampler
 from counterproof.provenance.mark import assert_marked
 
 # mean of each picture of seed 11, from the weights that ship; a grey level of tolerance
-GOLDEN = {"gan": [150.2, 157.5, 136.4, 152.5], "vae": [137.8, 107.5, 146.9, 116.2]}
+GOLDEN = {
+    "gan": [150.2, 157.5, 136.4, 152.5],
+    "vae": [137.8, 107.5, 146.9, 116.2],
+    "stylegan": [124.4, 110.0, 141.1, 116.7],
+}
 
 
 @pytest.mark.parametrize("native", [False, True])
@@ -78,6 +82,31 @@ def test_existing_pictures_are_kept(tmp_path: Path) -> None:
             generate, ["--model", "vae", "-o", str(tmp_path)], catch_exceptions=False
         )
     assert (tmp_path / "vae-0-0000.png").read_bytes() == b"mine"
+
+
+def test_styles_are_mixed_as_a_marked_grid(tmp_path: Path) -> None:
+    from counterproof.images import ImageFile
+
+    arguments = ["mix", "stylegan", "-n", "2", "--seed", "4", "-o", str(tmp_path)]
+    CliRunner().invoke(generators, arguments, catch_exceptions=False)
+    path = tmp_path / "stylegan-mix-4.png"
+    assert_marked(path, "generated")
+    sheet = ImageFile.open(path).pixels().astype(int)
+    sampler = open_sampler("stylegan")
+    z, labels = sampler.latents(4, 4), sampler.labels(4, 4)
+    side, scale = 64, sheet.shape[0] / 200  # three pictures of 64 pixels and four gaps of 2
+    cell = sheet[round(68 * scale) : round(132 * scale), round(2 * scale) : round(66 * scale)]
+    shape = sampler.styled(z[:1], z[:1], labels[:1], sampler.facts.depth)[0]
+    assert shape.shape == (side, side, 3)
+    assert abs(cell.mean() - shape.mean()) < 3
+    with pytest.raises(UserError, match="expected a stylegan model"):
+        CliRunner().invoke(generators, ["mix", "gan", "-o", str(tmp_path)], catch_exceptions=False)
+
+
+def test_truncation_draws_more_usual_pictures() -> None:
+    sampler = open_sampler("stylegan")
+    wide, narrow = (sampler.sample(16, 5, "pants", value) for value in (1.0, 0.3))
+    assert narrow.astype(float).std(0).mean() < 0.7 * wide.astype(float).std(0).mean()
 
 
 def test_list_names_the_classes() -> None:
