@@ -377,8 +377,10 @@ def _power(values: Floats) -> float:
 
 def _look(work: Gray, profile: Profile) -> _Look:
     shape = work.shape[0], work.shape[1]
-    field = _field(work, watermark_plane.upright(shape, profile), profile)
-    if field is None:  # a strip too thin for any mark
+    geometry = watermark_plane.upright(shape, profile)
+    too_small = profile is FULL and not watermark_sync.shows_pilots(geometry.matrix * FULL.chips)
+    field = None if too_small else _field(work, geometry, profile)
+    if field is None:  # too small, or a strip too thin, for any mark
         field = Field(np.zeros((1, 1), np.float32), 0, 0)
     return _Look(field, _score(field) if profile is FULL else 0.0, shape)
 

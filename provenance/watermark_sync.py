@@ -28,7 +28,7 @@ from counterproof.provenance.watermark_plane import (
     shrink,
 )
 
-__all__ = ["Candidate", "candidates"]
+__all__ = ["Candidate", "candidates", "shows_pilots"]
 
 EDGES = (640, 1024)
 """Long edges in pixels at which to search: pilots of a picture pasted small into a page lie
@@ -84,10 +84,21 @@ def _search(work: Gray, most: int) -> list[_Fit]:
     lines, even, bins = _lines(even)
     maps = [np.eye(2) * max(work.shape), *_stretched(lines, bins, max(work.shape))]
     maps += _turned(lines, bins)
+    maps = [matrix for matrix in maps if shows_pilots(matrix)]
     starts = sorted((_start(even, matrix) for matrix in maps), key=lambda start: -start.score)
     fits = [_fit(start) for start in starts[:most]]
     fits = [_fit(_start(even, fit[1])) if fit[0] > REFINE else fit for fit in fits]
     return sorted(fits, key=lambda fit: -fit[0])
+
+
+def shows_pilots(matrix: NDArray[np.float64]) -> bool:
+    """Tell whether any pilot is coarse enough to be seen in the pixels under a map.
+
+    Args:
+        matrix: from the plane, in units of its long edge, to pixels.
+    """
+    frequency = np.abs(PILOTS @ np.linalg.inv(matrix)).max(1)
+    return float(frequency.min()) < 0.5
 
 
 # -- spectrum ---------------------------------------------------------------------------------
@@ -330,17 +341,34 @@ def _fit(start: _Start) -> _Fit:
 def _shift(sums: NDArray[np.complex64]) -> tuple[NDArray[np.float64], float]:
     """Return the shift, in long edges, at which all pilots agree best, and how well."""
     n = 384
-    grid = np.zeros((n, n // 2 + 1), np.complex64)
-    grid[PILOTS[:, 0].astype(int) % n, PILOTS[:, 1].astype(int)] = sums
-    agreement = scipy.fft.irfft2(grid, s=(n, n))
-    best = divmod(int(np.abs(agreement).argmax()), n)
+    cos_x, sin_x, cos_y, sin_y = _coarse_waves(n)
+    real, imag = sums.real[:, None], sums.imag[:, None]
+    # The pilots' sum at the rows k and -k is even - odd and even + odd. A product over so few
+    # lines is half the work of a transform of the whole grid.
+    even = cos_x @ (real * cos_y - imag * sin_y)
+    odd = sin_x @ (real * sin_y + imag * cos_y)
+    row, column = divmod(int((np.abs(even) + np.abs(odd)).argmax()), n)
+    best = np.array([-row if even[row, column] * odd[row, column] > 0 else row, column]) % n
     # between the points of this grid the finest pilots turn by a third of their period
     waves_x, waves_y, steps = _fine_waves(n)
-    turned = sums * np.exp(2j * np.pi / n * (PILOTS @ np.array(best)))
+    turned = sums * np.exp(2j * np.pi / n * (PILOTS @ best))
     finer = (waves_y * turned @ waves_x).real
     row, column = divmod(int(np.abs(finer).argmax()), len(steps))
-    shift = (np.array(best) + np.array([steps[column], steps[row]])) / n
+    shift = (best + np.array([steps[column], steps[row]])) / n
     return shift - np.round(shift), float(finer[row, column])
+
+
+@cache
+def _coarse_waves(n: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return cosine and sine of the pilots' turns at each of n places.
+
+    Returns:
+        For x at the first half of the places, shape `(n / 2 + 1, 32)`; for y, `(32, n)`.
+    """
+    x = 2 * np.pi / n * np.outer(np.arange(n // 2 + 1), PILOTS[:, 0])
+    y = 2 * np.pi / n * np.outer(PILOTS[:, 1], np.arange(n))
+    cos_x, sin_x, cos_y, sin_y = (f(a).astype(np.float32) for a in (x, y) for f in (np.cos, np.sin))
+    return cos_x, sin_x, cos_y, sin_y
 
 
 @cache

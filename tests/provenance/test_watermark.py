@@ -16,7 +16,13 @@ from PIL import Image
 from counterproof.errors import ImageError
 from counterproof.findings import Basis, Claim, Finding
 from counterproof.images import ImageFile
-from counterproof.provenance import watermark, watermark_mask, watermark_plane, watermark_scan
+from counterproof.provenance import (
+    watermark,
+    watermark_mask,
+    watermark_plane,
+    watermark_scan,
+    watermark_sync,
+)
 from counterproof.provenance.watermark import AlreadyMarked, MarkClass, Payload, embed, read
 from counterproof.provenance.watermark_bind import Binding, Content, compare, judge
 from counterproof.provenance.watermark_code import (
@@ -262,6 +268,20 @@ def test_code_corrects_what_it_should() -> None:
     assert read_ >= 8
     assert open_message(bits ^ np.eye(1, 104, 50, dtype=np.uint8)[0], PUBLIC_KEY, FULL) is None
     assert open_message(bits, KEY, FULL) is None
+
+
+def test_the_shift_at_which_pilots_agree_is_found_on_both_sides() -> None:
+    for expected in ([0.11, 0.3], [-0.23, 0.02], [0.4, -0.37]):
+        sums = np.exp(-2j * np.pi * (watermark_plane.PILOTS @ np.array(expected)))
+        shift, peak = watermark_sync._shift(sums.astype(np.complex64))
+        assert np.abs(shift - expected).max() < 0.001
+        assert peak > 30  # of 32 pilots
+        assert watermark_sync._shift(-sums.astype(np.complex64))[1] < -30
+
+
+def test_pilots_finer_than_the_pixels_are_not_looked_for() -> None:
+    assert not watermark_sync.shows_pilots(np.eye(2) * 100)
+    assert watermark_sync.shows_pilots(np.eye(2) * 256)
 
 
 def test_false_positive_bounds_hold_for_all_tries() -> None:
