@@ -15,6 +15,7 @@ __all__ = ["redact"]
 @click.option("-o", "--out", required=True, metavar="DIR", help="Folder for the cleaned copies.")
 @click.option("--metadata", is_flag=True, help="Remove metadata only; what is done in any case.")
 @click.option("--faces", is_flag=True, help="Fill the faces that are found.")
+@click.option("--text", is_flag=True, help="Fill lines of text that lead to a person.")
 @click.option("--region", "regions", multiple=True, metavar="X,Y,W,H", help="Fill a region.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--format", "fmt", type=click.Choice(["text", "jsonl"]), default="text")
@@ -24,17 +25,19 @@ def redact(
     out: str,
     metadata: bool,
     faces: bool,
+    text: bool,
     regions: tuple[str, ...],
     overwrite: bool,
     fmt: str,
     lang: str | None,
 ) -> None:
-    """Write copies without places, names, numbers, previews and remains; fill faces or regions.
+    """Write copies without places, names, numbers, previews and remains; fill faces, text, regions.
 
     Labels that a model had a part in the picture, colour profile and orientation stay. A
-    credential is signed anew as an edit. Each copy is read again and searched before it is written;
-    if anything is left, nothing is. Faces are found, never recognised, and some are missed: look
-    at each copy before you pass it on.
+    credential is signed anew as an edit. Each copy is read again and searched before it is
+    written; if anything is left, nothing is. Faces are found, never recognised; lines of text are
+    filled where they hold a card, account, document or telephone number or an e-mail address
+    (extra `privacy`). Some are missed: look at each copy before you pass it on.
     """
     from counterproof.audit.redact import redact as make
     from counterproof.audit.redact import target_of
@@ -55,7 +58,7 @@ def redact(
             if not overwrite:
                 check_free(target, False)
             image = ImageFile.open(name, limits=settings.limits)
-            made = make(image, settings, boxes=boxes, faces=faces)
+            made = make(image, settings, boxes=boxes, faces=faces, text=text)
             write_pair(target, made.data, None, overwrite)
         except (ImageError, ProvenanceError) as err:
             failed += 1

@@ -40,6 +40,12 @@ def _faces(settings: Settings) -> Analyzer:
     return FacesAnalyzer(settings)
 
 
+def _text(settings: Settings) -> Analyzer:
+    from counterproof.audit.readable_text import TextAnalyzer
+
+    return TextAnalyzer(settings)
+
+
 def _forgery(settings: Settings) -> Analyzer:
     from counterproof.audit.forgery import ForgeryAnalyzer
 
@@ -69,6 +75,7 @@ ANALYZERS: dict[str, AnalyzerFactory] = {
     "hashes": _hashes,
     "privacy": _privacy,
     "faces": _faces,
+    "text": _text,
     "forgery": _forgery,
 }
 RELATORS: dict[str, Relator] = {

@@ -284,7 +284,8 @@ def no_reservation(record: Record, context: Context, params: Mapping[str, Any]) 
     return unknown("nothing_stated")
 
 
-_IN_PICTURE = ("privacy.faces",)  # personal data of the picture itself, which is no metadata
+# personal data of the picture itself, which is no metadata
+_IN_PICTURE = ("privacy.faces", "privacy.text")
 
 
 def no_personal_metadata(record: Record, context: Context, params: Mapping[str, Any]) -> Result:

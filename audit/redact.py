@@ -9,7 +9,7 @@ Source: C2PA 2.4 §6.8 (redaction of assertions), §18 (action `c2pa.redacted`).
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 
     from counterproof.provenance.keys import Identity
 
+    Pixels = NDArray[np.uint8]
+
 __all__ = ["Box", "Redacted", "redact", "target_of"]
 
 Box = tuple[int, int, int, int]
 """`(x, y, w, h)` in pixels of the upright picture."""
+Finder = Callable[["Pixels"], list[Box]]
 
 _FILL = 0  # black
+_MAX_ROUNDS = 4  # of looking again at what was filled
 _TELLING = ("c2pa.thumbnail", "cawg.identity", "stds.", "c2pa.metadata", "cawg.metadata")
 _MIN_SEARCHED = 6  # shorter values occur in any file by chance
 _MAX_DEVIATION = 24  # levels: what JPEG leaves beside a filled edge
@@ -70,6 +74,7 @@ def redact(
     *,
     boxes: Sequence[Box] = (),
     faces: bool = False,
+    text: bool = False,
     signer: "Identity | None" = None,
 ) -> Redacted:
     """Make a cleaned copy of one picture and prove that it is clean.
@@ -82,12 +87,13 @@ def redact(
         settings: key store, limits.
         boxes: regions to fill.
         faces: fill the faces that are found as well.
+        text: fill the lines of text that lead to a person as well.
         signer: who signs where the source has a credential; found in the key store by default.
 
     Raises:
         ImageError: if the picture cannot be read, or its format not be written.
         ProvenanceError: if it cannot be signed, or the proof fails: nothing is returned then.
-        UserError: if a region lies outside the picture.
+        UserError: if a region lies outside the picture, or text cannot be read (`MissingExtra`).
     """
     from counterproof.provenance.manifest_store import carries_credential
 
@@ -95,20 +101,15 @@ def redact(
     secrets = [item.data for item in small_pictures(image)]
     admitted = _admissions(image, settings)
     _check_boxes(image, boxes)
-    wanted = list(boxes)
-    if faces:
-        from counterproof.audit.faces import FaceDetector, grown
-
-        found = FaceDetector().find(image.pixels())
-        info = image.info
-        wanted += [grown(item.box, info.width, info.height) for item in found]
+    finders = _finders(faces, text)
+    wanted = list(boxes) + _found(image, finders)
     cleaned = _reopen(strip(image), image, settings)
     if missing := admitted - _admissions(cleaned, settings):
         # the only sign was a generator's settings, which can hold names: a label says it instead
         claim = Claim.SYNTHETIC if Claim.SYNTHETIC in missing else Claim.MODEL_EDITED
         cleaned = _reopen(strip(image, _CLAIMS[claim]), image, settings)
     if wanted:
-        cleaned = _reopen(_filled(cleaned, wanted), image, settings)
+        cleaned, wanted = _fill_all(cleaned, wanted, finders, settings)
     emptied: tuple[str, ...] = ()
     signed = carries_credential(image)
     if signed:
@@ -125,6 +126,63 @@ def _reopen(data: bytes, image: ImageFile, settings: Settings) -> ImageFile:
     return ImageFile.open(data, name=image.name, limits=settings.limits)
 
 
+def _finders(faces: bool, text: bool) -> list[Finder]:
+    """Return what looks for regions to fill: each gives boxes with a margin."""
+    finders: list[Finder] = []
+    if faces:
+        from counterproof.audit.faces import FaceDetector, grown
+
+        detector = FaceDetector()
+
+        def find_faces(pixels: "Pixels") -> list[Box]:
+            height, width = pixels.shape[:2]
+            return [grown(item.box, width, height) for item in detector.find(pixels)]
+
+        finders.append(find_faces)
+    if text:
+        from counterproof.audit.readable_text import personal_places
+
+        def find_text(pixels: "Pixels") -> list[Box]:
+            return [_widened(item.box, pixels) for item in personal_places(pixels)]
+
+        finders.append(find_text)
+    return finders
+
+
+def _widened(box: Box, pixels: "Pixels") -> Box:
+    """Grow a line of text by a quarter of its height: readers cut letters at the edge."""
+    height, width = pixels.shape[:2]
+    x, y, w, h = box
+    by = max(2, min(w, h) // 4)
+    left, top = max(0, x - by), max(0, y - by)
+    right, bottom = min(width, x + w + by), min(height, y + h + by)
+    return left, top, right - left, bottom - top
+
+
+def _found(image: ImageFile, finders: Sequence[Finder]) -> list[Box]:
+    return [box for find in finders for box in find(image.pixels())]
+
+
+def _fill_all(
+    cleaned: ImageFile, wanted: list[Box], finders: Sequence[Finder], settings: Settings
+) -> tuple[ImageFile, list[Box]]:
+    """Fill regions, look again at the file that came of it, and fill what is found then.
+
+    Raises:
+        ProvenanceError: if something is found however often it is filled.
+    """
+    for _ in range(_MAX_ROUNDS):
+        filled = _reopen(_filled(cleaned, wanted), cleaned, settings)
+        more = _found(filled, finders)
+        if not more:
+            return filled, wanted
+        wanted = wanted + more
+    raise ProvenanceError(
+        f"{cleaned.name}: not redacted: after filling {len(wanted)} regions there is still "
+        "something found; nothing was written"
+    )
+
+
 def _check_boxes(image: ImageFile, boxes: Iterable[Box]) -> None:
     width, height = image.info.width, image.info.height
     for x, y, w, h in boxes:
@@ -138,7 +196,7 @@ def _check_boxes(image: ImageFile, boxes: Iterable[Box]) -> None:
 def _filled(image: ImageFile, boxes: Sequence[Box]) -> bytes:
     from counterproof.provenance.pixel_layers import Unchangeable, redraw
 
-    def change(pixels: "NDArray[np.uint8]") -> "NDArray[np.uint8]":
+    def change(pixels: "Pixels") -> "Pixels":
         changed = pixels.copy()
         for x, y, w, h in boxes:
             changed[y : y + h, x : x + w] = _FILL
