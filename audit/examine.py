@@ -52,6 +52,9 @@ __all__ = [
 ]
 
 
+_NOT_EXAMINED = "not_examined"
+
+
 @dataclass(frozen=True, slots=True)
 class ScanSpec:
     """What a scan runs on each picture; the same spec gives the same record.
@@ -262,6 +265,8 @@ def _run(analyzer: Analyzer, image: ImageFile, capped: bool) -> tuple[list[Obser
         fault = _fault(err, image)
         message = fault.partition(": ")[2]
         found.append(fault_finding(analyzer, "skipped", message, err.cause))
+        if err.cause == _NOT_EXAMINED:  # no fault of the file: it has no picture to look at
+            fault = ""
     except Exception as err:
         found.append(fault_finding(analyzer, "failed", _reason(err)))
     return found, fault
@@ -299,6 +304,7 @@ def _known(image: ImageFile) -> FileInfo:
 def finish(progress: Progress, plan: Plan) -> Examination:
     """Make a record of what is known, whole or cut short."""
     findings = [item for item in progress.observations if isinstance(item, Finding)]
+    findings = _join_unexamined(findings)
     facts = {item.name: item.value for item in progress.observations if isinstance(item, Fact)}
     blobs = tuple(item for item in progress.observations if isinstance(item, Blob))
     undecodable = progress.pixel_fault or any(f.code == "file.partial" for f in findings)
@@ -320,6 +326,19 @@ def finish(progress: Progress, plan: Plan) -> Examination:
         run=plan.run,
     )
     return Examination(record, progress.sidecar, blobs)
+
+
+def _join_unexamined(findings: list[Finding]) -> list[Finding]:
+    """Name the checks that had nothing to look at in the one finding that says so."""
+    left = [f for f in findings if f.details.get("cause") == _NOT_EXAMINED]
+    names = sorted({str(f.details["analyzer"]) for f in left})
+    return [
+        replace(f, details=f.details | {"checks": names})
+        if f.code == "file.content.unexamined"
+        else f
+        for f in findings
+        if f not in left
+    ]
 
 
 def _unreadable(progress: Progress, findings: list[Finding]) -> Finding:

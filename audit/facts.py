@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from counterproof.analysis import Analyzer, Observation, Stage
+from counterproof.containers import UNEXAMINED
 from counterproof.errors import ImageError
 from counterproof.findings import Basis, Claim, Fact, Finding, Severity
 from counterproof.images import ImageFile
@@ -48,6 +49,13 @@ _EXTENSIONS = {
     "jp2": ("jp2", "j2k", "jpx", "jpf", "j2c", "jpc"),
     "psd": ("psd", "psb"),
     "exr": ("exr",),
+    "mp4": ("mp4", "m4v", "3gp", "3g2", "f4v", "cmfv", "m4s"),
+    "mov": ("mov", "qt", "mp4", "m4v"),
+    "avi": ("avi",),
+    "m4a": ("m4a", "m4b", "mp4"),
+    "mp3": ("mp3",),
+    "wav": ("wav", "wave"),
+    "pdf": ("pdf", "ai"),
     "raw": ("cr2", "cr3", "crw", "nef", "nrw", "arw", "sr2", "srf", "orf", "rw2", "raf", "pef"),
 }
 _FORMAT_OF = {ending: name for name, endings in _EXTENSIONS.items() for ending in endings}
@@ -57,12 +65,20 @@ _LAYOUT_TAGS |= frozenset({292, 293, 317, 318, 319, 320, 322, 323, 324, 325, 330
 _LAYOUT_TAGS |= frozenset({529, 530, 531, 532, 347, 512, 513, 514})
 
 
+# QuickTime File Format, "QuickTime Metadata Keys".
+_APPLE = "com.apple.quicktime."
+_RECORDED = {f"{_APPLE}make": "camera.make", f"{_APPLE}model": "camera.model"}
+_RECORDED |= {f"{_APPLE}software": "software", f"{_APPLE}creationdate": "captured_at"}
+_PLACES = (f"{_APPLE}location.ISO6709", "location", "location-eng")
+
+
 class FileAnalyzer(Analyzer):
     """States camera, software, time and other facts, and damage to the file."""
 
     name: ClassVar[str] = "file"
     prefixes: ClassVar[tuple[str, ...]] = ("file",)
     stage: ClassVar[Stage] = Stage.QUICK
+    version: ClassVar[str] = "2"
 
     def analyze(self, image: ImageFile) -> Iterable[Observation]:
         """Yield facts, `file.partial` and `file.thumbnail.differs`.
@@ -71,6 +87,9 @@ class FileAnalyzer(Analyzer):
             ImageError: if neither pixels nor metadata can be read.
         """
         yield from _facts(image)
+        if kind := UNEXAMINED.get(image.format):
+            yield from self._unexamined(image, kind)
+            return
         try:
             small = image.luminance(SMALL_SIDE)
         except ImageError as err:
@@ -86,6 +105,15 @@ class FileAnalyzer(Analyzer):
             return
         yield from _damage(image)
         yield from self._thumbnail(image, small)
+
+    def _unexamined(self, image: ImageFile, kind: str) -> Iterable[Observation]:
+        """Say of a video, a sound or a document that only what describes it was read."""
+        if image.metadata.damage and not has_readable_metadata(image):
+            cause = "truncated" if image.metadata.truncated else "damaged"
+            raise ImageError(cause, f"{image.name}: {image.metadata.damage}")
+        yield from _damage(image)
+        details = {"kind": kind, "format": image.format}
+        yield Finding(self.name, "file.content.unexamined", details=details)
 
     def _thumbnail(self, image: ImageFile, small: "NDArray[np.uint8]") -> Iterable[Finding]:
         found = image.exif_directories.thumbnail() if image.exif_directories else b""
@@ -163,12 +191,29 @@ def _facts(image: ImageFile) -> Iterable[Fact]:
             if block.key == "Software" and (text := clean(block.data.decode("utf-8", "replace"))):
                 yield Fact("software", text)
                 break
+    yield from _recorded_facts(image)
     yield Fact("gps.present", _has_coordinates(image))
     if name := icc_name(image.icc):
         yield Fact("icc.name", name)
     trailing = sum(block.length for block in image.blocks("trailer"))
     if trailing:
         yield Fact("trailer.bytes", trailing)
+
+
+def _recorded_facts(image: ImageFile) -> Iterable[Fact]:
+    """State what a video or a sound says of the device that recorded it."""
+    if image.format not in UNEXAMINED:
+        return
+    for block in image.blocks("text"):
+        name = _RECORDED.get(block.key)
+        text = clean(block.data[:1024].decode("utf-8", "replace")) if name else ""
+        if name == "captured_at":
+            try:
+                text = dt.datetime.fromisoformat(text).isoformat()
+            except ValueError:
+                continue
+        if name and text:
+            yield Fact(name, text)
 
 
 def _damage(image: ImageFile) -> Iterable[Fact]:
@@ -181,6 +226,8 @@ def _damage(image: ImageFile) -> Iterable[Fact]:
 def _has_coordinates(image: ImageFile) -> bool:
     gps = image.exif_directories.directories.get("gps") if image.exif_directories else None
     if gps and {2, 4} <= set(gps.entries):
+        return True
+    if any(block.key in _PLACES and block.data.strip() for block in image.blocks("text")):
         return True
     return any(b"exif:GPSLatitude" in block.data for block in image.blocks("xmp"))
 

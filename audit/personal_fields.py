@@ -65,6 +65,9 @@ _IPTC = {"person": "By-line By-lineTitle Credit CopyrightNotice Writer-Editor"}
 _IPTC |= {"place": "City Sub-location Province-State Country", "contact": "2:118"}
 _IPTC_KIND = {name: kind for kind, names in _IPTC.items() for name in names.split()}
 _TEXT_KEYS = {"author": "person", "copyright": "person", "artist": "person", "creator": "person"}
+# of video and sound: QuickTime's keys, and those that other containers use for the same
+_TEXT_KEYS |= {"com.apple.quicktime.location.iso6709": "gps", "location": "gps"}
+_TEXT_KEYS |= {"location-eng": "gps", "com.apple.quicktime.author": "person"}
 _EMAIL = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,5}[A-Za-z]{2,24}\b")
 _HOME = re.compile(r"(?:[A-Za-z]:\\Users\\|/home/|/Users/)([^\\/\s\"'<>]{1,64})[\\/]")
 _NO_ONE = {"shared", "public", "default", "runner", "root", "ubuntu"}

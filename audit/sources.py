@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = frozenset(
     for name in (
         *("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "tif", "tiff", "bmp", "dib"),
         *("avif", "avifs", "heic", "heif", "hif", "jxl", "svg", "dng"),
+        *("mp4", "m4v", "mov", "qt", "avi", "m4a", "mp3", "wav", "pdf"),
     )
 )
 _GLOB = frozenset("*?[")

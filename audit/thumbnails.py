@@ -41,7 +41,8 @@ class View:
     Attributes:
         sha256: of the file it was wanted of.
         blob: the view, or None.
-        problem: why there is none: `gone`, `changed`, `unreadable`; empty if there is one.
+        problem: why there is none: `gone`, `changed`, `unreadable`, `unexamined` (it
+            is no picture); empty if there is one.
     """
 
     sha256: str
@@ -90,6 +91,9 @@ def _make(sha256: str, path: str, size: Size, limits: Limits) -> View:
         return View(sha256, None, "changed")
     try:
         return View(sha256, encode(image, size))
+    except ImageError as err:
+        problem = "unexamined" if err.cause == "not_examined" else "unreadable"
+        return View(sha256, None, problem)
     except Exception:  # whatever a reader raises on a hostile file, there is no view of it
         return View(sha256, None, "unreadable")
 

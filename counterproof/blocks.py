@@ -64,6 +64,7 @@ class Container:
             the format leaves that to EXIF.
         alpha: whether the container declares transparency.
         planes: further pictures inside, by kind, one word each.
+        has_content: False for the head of a film or sound whose content lies in other files.
         coded_samples: samples that a JPEG decoder must hold at once; 0 for none.
     """
 
@@ -84,6 +85,7 @@ class Container:
     alpha: bool = False
     planes: tuple[str, ...] = ()
     coded_samples: int = 0
+    has_content: bool = True
 
 
 @dataclass(slots=True)
@@ -110,6 +112,7 @@ class Notes:
     alpha: bool = False
     planes: list[str] = field(default_factory=list)
     coded_samples: int = 0
+    has_content: bool = True
     format: str = ""
     damage: str = ""
     endless: bool = False

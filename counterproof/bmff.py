@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from counterproof.blocks import Notes
 
-__all__ = ["walk_bmff"]
+__all__ = ["boxes", "walk_bmff"]
 
 C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
@@ -30,7 +30,7 @@ _AUXILIARY = (
 )
 
 
-def _boxes(notes: Notes, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+def boxes(notes: Notes, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
     """Yield (type, offset, start of the body, end of the box) of each box.
 
     Raises:
@@ -57,7 +57,7 @@ def _boxes(notes: Notes, at: int, end: int) -> Iterator[tuple[bytes, int, int, i
 def walk_bmff(notes: Notes) -> None:
     """List the metadata blocks of one file, and what its primary item says of the picture."""
     data, limit, moving = notes.data, notes.max_block_bytes, False
-    for name, at, body, stop in _boxes(notes, 0, len(data)):
+    for name, at, body, stop in boxes(notes, 0, len(data)):
         if name == b"uuid":
             kind = {C2PA_UUID: "c2pa", XMP_UUID: "xmp"}.get(data[body : body + 16])
             if kind:
@@ -95,10 +95,10 @@ class _Items:
         self.links: list[tuple[bytes, int, list[int]]] = []
         self.primary = -1
         self.data_at = 0
-        boxes: dict[bytes, tuple[int, int]] = {}
-        for name, _, body, stop in _boxes(notes, start, end):
-            boxes.setdefault(name, (body, stop))
-        self.data_at = boxes.get(b"idat", (0, 0))[0]
+        parts: dict[bytes, tuple[int, int]] = {}
+        for name, _, body, stop in boxes(notes, start, end):
+            parts.setdefault(name, (body, stop))
+        self.data_at = parts.get(b"idat", (0, 0))[0]
         readers = (
             (b"pitm", self._read_primary),
             (b"iinf", self._read_kinds),
@@ -107,8 +107,8 @@ class _Items:
             (b"iprp", self._read_properties),
         )
         for name, reader in readers:
-            if name in boxes:
-                reader(*boxes[name])
+            if name in parts:
+                reader(*parts[name])
 
     def _item(self, number: int) -> _Item:
         self.notes.step()
@@ -121,7 +121,7 @@ class _Items:
     def _read_kinds(self, at: int, end: int) -> None:
         data = self.notes.data
         first = at + (6 if data[at] == 0 else 8)
-        for name, _, body, stop in _boxes(self.notes, first, end):
+        for name, _, body, stop in boxes(self.notes, first, end):
             if name != b"infe" or data[body] < 2:
                 continue
             wide = data[body] >= 3
@@ -165,7 +165,7 @@ class _Items:
         data = self.notes.data
         pattern = ">I" if data[at] else ">H"
         width = struct.calcsize(pattern)
-        for name, _, body, stop in _boxes(self.notes, at + 4, end):
+        for name, _, body, stop in boxes(self.notes, at + 4, end):
             (source,) = struct.unpack_from(pattern, data, body)
             (count,) = struct.unpack_from(">H", data, body + width)
             targets = []
@@ -178,9 +178,9 @@ class _Items:
 
     def _read_properties(self, at: int, end: int) -> None:
         data, known = self.notes.data, [(b"", 0, 0)]
-        for name, _, body, stop in _boxes(self.notes, at, end):
+        for name, _, body, stop in boxes(self.notes, at, end):
             if name == b"ipco":
-                known += [(p, b, s) for p, _, b, s in _boxes(self.notes, body, stop)]
+                known += [(p, b, s) for p, _, b, s in boxes(self.notes, body, stop)]
             elif name == b"ipma":
                 wide_item, wide_index = data[body] > 0, data[body + 3] & 1
                 (count,) = struct.unpack_from(">I", data, body + 4)

@@ -3,7 +3,8 @@
 Every walk is bounded by the bytes in hand, never by what a length field promises, and stops
 at the first thing it cannot follow: what was listed until then is kept, `damage` says why it
 stopped. Offsets and lengths are of the file, so that coverage of a signature can be stated.
-TIFF and EXIF directories are walked in `tiff`, boxes of AVIF and HEIC in `bmff`.
+TIFF and EXIF directories are walked in `tiff`, boxes of AVIF and HEIC in `bmff`,
+video and sound in `media`, documents in `pdf`.
 
 Sources: JPEG ITU-T T.81 annex B; PNG third edition §5 and §11; WebP RFC 9649; GIF89a §17-26;
 CIPA DC-007 (MPF); XMP part 3 for where packets live.
@@ -16,9 +17,23 @@ from collections.abc import Callable
 
 from counterproof.blocks import Block, Container, Damaged, Notes
 from counterproof.bmff import walk_bmff
+from counterproof.media import is_mpeg_audio, walk_mp3, walk_mp4, walk_riff
+from counterproof.pdf import walk_pdf
 from counterproof.tiff import walk_tiff
 
-__all__ = ["Block", "Container", "sniff", "walk"]
+__all__ = ["UNEXAMINED", "Block", "Container", "sniff", "walk"]
+
+UNEXAMINED = {
+    "mp4": "video",
+    "mov": "video",
+    "avi": "video",
+    "m4a": "sound",
+    "mp3": "sound",
+    "wav": "sound",
+    "pdf": "document",
+    "svg": "drawing",
+}
+"""Formats of which metadata and credentials are read and the content is not, by kind."""
 
 _MIMES = {
     "jpeg": "image/jpeg",
@@ -36,6 +51,13 @@ _MIMES = {
     "jp2": "image/jp2",
     "psd": "image/vnd.adobe.photoshop",
     "exr": "image/x-exr",
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "avi": "video/x-msvideo",
+    "m4a": "audio/mp4",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "pdf": "application/pdf",
 }
 
 _BRANDS = {
@@ -52,7 +74,15 @@ _BRANDS = {
     b"msf1": "heif",
     b"heif": "heif",
     b"crx ": "raw",
+    b"qt  ": "mov",
+    b"M4A ": "m4a",
+    b"M4B ": "m4a",
 }
+_VIDEO_BRANDS: tuple[bytes, ...] = (
+    *(b"iso", b"mp4", b"mp7", b"avc", b"M4V", b"3g", b"f4v", b"dash", b"cmf", b"MSNV"),
+    *(b"XAVC", b"mmp4", b"msdh"),
+)
+_MOVIE_ATOMS = (b"moov", b"mdat", b"wide")  # of a QuickTime file older than file types
 # Formats that are named, so that a message can name them; nothing reads their pixels.
 _NAMED = (
     (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
@@ -67,6 +97,7 @@ _NAMED = (
     (b"IIU\0", "raw"),
     (b"II\x1a\0\0\0HEAPCCDR", "raw"),
     (b"\x76\x2f\x31\x01", "exr"),
+    (b"%PDF-", "pdf"),
 )
 
 
@@ -77,8 +108,8 @@ def sniff(data: bytes) -> str:
         return "jpeg"
     if head[:8] == b"\x89PNG\r\n\x1a\n":
         return "png"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "webp", b"WAVE": "wav", b"AVI ": "avi"}.get(head[8:12], "")
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -90,6 +121,10 @@ def sniff(data: bytes) -> str:
     for start, name in _NAMED:
         if head.startswith(start):
             return name
+    if head[4:8] in _MOVIE_ATOMS:
+        return "mov"
+    if head[:3] == b"ID3" or is_mpeg_audio(data):
+        return "mp3"
     text = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if text[:1] == b"<" and re.search(rb"<(?:\w+:)?svg[\s>]", text):
         return "svg"
@@ -102,7 +137,7 @@ def _brand(data: bytes) -> str:
     brands = [data[at : at + 4] for at in (8, *range(16, end - 3, 4))]
     names = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
     if not names:
-        return ""
+        return "mp4" if any(brand.startswith(_VIDEO_BRANDS) for brand in brands) else ""
     if names[0] == "heif":
         return next((name for name in names if name in ("avif", "heic")), "heif")
     return names[0]
@@ -144,6 +179,7 @@ def walk(data: bytes, max_block_bytes: int = 16 * 2**20) -> Container:
         alpha=notes.alpha,
         planes=tuple(notes.planes),
         coded_samples=notes.coded_samples,
+        has_content=notes.has_content,
     )
 
 
@@ -515,4 +551,11 @@ _WALKERS: dict[str, Callable[[Notes], None]] = {
     "jxl": _walk_boxes,
     "jp2": _walk_boxes,
     "svg": _walk_svg,
+    "mp4": walk_mp4,
+    "mov": walk_mp4,
+    "m4a": walk_mp4,
+    "avi": walk_riff,
+    "wav": walk_riff,
+    "mp3": walk_mp3,
+    "pdf": walk_pdf,
 }

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from counterproof.containers import UNEXAMINED
 from counterproof.convert import BAND_PIXELS, averaging, fit, to_rgb, upright, wide_to_rgb
 from counterproof.errors import ImageError
 from counterproof.findings import FileInfo
@@ -155,6 +156,9 @@ def _check_memory(image: "ImageFile", count: float) -> None:
 def _open(image: "ImageFile") -> Image.Image:
     """Open with Pillow, lazily; check the limits before anything is allocated."""
     reader = READERS.get(image.format)
+    if image.format in UNEXAMINED:
+        what = f"the content of {image.format} files is not examined"
+        raise ImageError("not_examined", f"{image.name}: {what}")
     if reader is None:
         cause = "unsupported" if image.format else "unknown_format"
         what = f"{image.format} pictures are not decoded" if image.format else "not a picture"

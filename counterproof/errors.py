@@ -47,7 +47,8 @@ class ImageError(CounterproofError):
 
     Attributes:
         cause: a short stable word: `missing`, `forbidden`, `empty`, `too_large`,
-            `too_many_pixels`, `unknown_format`, `truncated`, `damaged`, `unsupported`.
+            `too_many_pixels`, `unknown_format`, `truncated`, `damaged`, `unsupported`,
+            `not_examined` (video, sound or a document: it has no picture to look at).
     """
 
     def __init__(self, cause: str, message: str) -> None:

@@ -30,6 +30,12 @@ _XMP: dict[str, tuple[bytes, ...]] = {
     "gps": (b"exif:GPSLatitude", b"exif:GPSLongitude"),
     "camera": (b"tiff:Make", b"tiff:Model", b"aux:Lens", b"aux:SerialNumber"),
 }
+# Keys of texts in video and sound (QuickTime File Format, "QuickTime Metadata Keys").
+_TEXTS: dict[str, tuple[str, ...]] = {
+    "captured_at": ("com.apple.quicktime.creationdate", "date", "IDIT"),
+    "gps": ("com.apple.quicktime.location.ISO6709", "location", "location-eng"),
+    "camera": ("com.apple.quicktime.make", "com.apple.quicktime.model"),
+}
 _STATED: dict[str, tuple[str, ...]] = {
     "captured_at": ("exif:DateTimeOriginal", "EXIF:DateTimeOriginal"),
     "gps": ("exif:GPSLatitude", "EXIF:GPSLatitude"),
@@ -105,13 +111,17 @@ def covered_facts(
 
     Returns:
         For each of `FACTS` that is stated anywhere, `state` (`signed`, or `not_covered` where
-        any carrier in the file is not) and `carriers`, each with `where` (`exif`, `xmp`,
+        any carrier in the file is not) and `carriers`, each with `where` (`exif`, `xmp`, `text`,
         `credential`) and its own `state`.
     """
     beyond, paths = list(beyond), list(paths)
     found: dict[str, dict[str, Any]] = {}
     for name in FACTS:
-        carriers = [*_in_exif(image, name, beyond, paths), *_in_xmp(image, name, beyond, paths)]
+        carriers = [
+            *_in_exif(image, name, beyond, paths),
+            *_in_xmp(image, name, beyond, paths),
+            *_in_texts(image, name, beyond, paths),
+        ]
         if any(_states(data, name) for label, data in assertions.items() if _is_stated(label)):
             carriers.append({"where": "credential", "state": "signed"})
         if carriers:
@@ -189,6 +199,16 @@ def _in_xmp(
             lost = _left_out(block.kind, paths)
             lost = lost or next(_overlaps((block.offset, block.length), beyond), None) is not None
             yield {"where": "xmp", "state": "not_covered" if lost else "signed"}
+
+
+def _in_texts(
+    image: "ImageFile", name: str, beyond: list[Range], paths: list[str]
+) -> Iterator[dict[str, str]]:
+    for block in image.blocks("text"):
+        if block.key in _TEXTS[name]:
+            lost = _left_out(block.kind, paths)
+            lost = lost or next(_overlaps((block.offset, block.length), beyond), None) is not None
+            yield {"where": "text", "state": "not_covered" if lost else "signed"}
 
 
 def _is_stated(label: str) -> bool:

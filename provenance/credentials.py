@@ -143,7 +143,8 @@ def _judge(
     ocsp: bytes | None,
 ) -> Credential:
     failures, successes = _active_codes(reading)
-    integrity = _integrity(reading, failures, successes)
+    whole = image.metadata.has_content
+    integrity = _integrity(reading, failures, successes, whole)
     spans: list[Standing] = []
 
     def standing_of(label: str, known_by: dt.datetime | None) -> Standing | None:
@@ -204,7 +205,10 @@ def _active_codes(
 
 
 def _integrity(
-    reading: Reading, failures: list[tuple[str, str]], successes: list[tuple[str, str]]
+    reading: Reading,
+    failures: list[tuple[str, str]],
+    successes: list[tuple[str, str]],
+    whole: bool,
 ) -> Integrity:
     """Say whether the bytes that the active manifest covers are those that were signed.
 
@@ -214,6 +218,8 @@ def _integrity(
     signature = reading.signatures.get(reading.active)
     if reading.origin == "alone":
         return Integrity.UNCHECKED  # the picture that it is about is not here
+    if not whole and not _alien_failures(failures):
+        return Integrity.UNCHECKED  # the pieces of the film that the hash covers are not here
     if reading.status == "refused":
         return Integrity.BROKEN if _proven_change(reading) else Integrity.UNCHECKED
     if codes.broken_codes(failures, successes):
@@ -226,6 +232,13 @@ def _integrity(
     if excepted or unknown or reading.ambiguous or not checked or not agreed:
         return Integrity.UNCHECKED
     return Integrity.INTACT
+
+
+def _alien_failures(failures: list[tuple[str, str]]) -> bool:
+    """Tell whether more than the hash over the content of a film fails."""
+    return any(
+        code in codes.BROKEN and code != "assertion.bmffHash.mismatch" for code, _ in failures
+    )
 
 
 def _proven_change(reading: Reading) -> bool:
@@ -339,7 +352,7 @@ class CredentialsAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("c2pa",)
     stage: ClassVar[Stage] = Stage.QUICK
     timeout_s: ClassVar[float] = 20.0
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -111,7 +111,7 @@ def _from_block(image: "ImageFile", block: "Block") -> bytes:
             return base64.b64decode(b"".join(image.data[start:end].split()), validate=True)
         except binascii.Error:
             return b""
-    if image.format in ("avif", "heic", "heif", "jxl"):
+    if image.format in ("avif", "heic", "heif", "jxl", "mp4", "mov", "m4a"):
         if block.data[4:8] == b"jumd":  # the `jumb` box itself, given without its header
             return image.data[block.offset : block.offset + block.length]
         purpose, _, rest = block.data[4:].partition(b"\0")  # behind version and flags
