@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from counterproof import __version__
 from counterproof.audit.embedded import small_pictures
-from counterproof.audit.personal_fields import PersonalField, personal_fields
-from counterproof.audit.privacy_metadata import PrivacyAnalyzer, identities
+from counterproof.audit.fill import Box, fill, small_view
+from counterproof.audit.personal_fields import personal_fields
+from counterproof.audit.privacy_metadata import identities
+from counterproof.audit.redact_proof import Hidden, check_kept, prove
 from counterproof.audit.strip import strip
-from counterproof.errors import ImageError, ProvenanceError, UserError
+from counterproof.errors import ProvenanceError, UserError
 from counterproof.findings import Claim, Finding
 from counterproof.images import ImageFile
 from counterproof.settings import Settings
@@ -34,15 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Box", "Redacted", "redact", "target_of"]
 
-Box = tuple[int, int, int, int]
-"""`(x, y, w, h)` in pixels of the upright picture."""
 Finder = Callable[["Pixels"], list[Box]]
 
-_FILL = 0  # black
 _MAX_ROUNDS = 4  # of looking again at what was filled
 _TELLING = ("c2pa.thumbnail", "cawg.identity", "stds.", "c2pa.metadata", "cawg.metadata")
-_MIN_SEARCHED = 6  # shorter values occur in any file by chance
-_MAX_DEVIATION = 24  # levels: what JPEG leaves beside a filled edge
 _CLAIMS = {
     Claim.SYNTHETIC: "trainedAlgorithmicMedia",
     Claim.MODEL_EDITED: "compositeWithTrainedAlgorithmicMedia",
@@ -83,7 +80,7 @@ def redact(
     shown in its thumbnail is not redacted.
 
     Args:
-        image: the picture: `jpeg`, `png` or `webp`.
+        image: the picture, in one of `strip.FORMATS`.
         settings: key store, limits.
         boxes: regions to fill.
         faces: fill the faces that are found as well.
@@ -110,12 +107,17 @@ def redact(
         cleaned = _reopen(strip(image, _CLAIMS[claim]), image, settings)
     if wanted:
         cleaned, wanted = _fill_all(cleaned, wanted, finders, settings)
+    rebuilt = b""
+    if image.format == "jpeg" and any(item.where == "exif" for item in small_pictures(image)):
+        rebuilt = small_view(cleaned)
+        cleaned = _reopen(strip(cleaned, thumbnail=rebuilt), image, settings)
     emptied: tuple[str, ...] = ()
     signed = carries_credential(image)
     if signed:
         data, emptied = _sign(image, cleaned, settings, signer, bool(wanted))
         cleaned = _reopen(data, image, settings)
-    _prove(image, cleaned, settings, values, secrets, wanted, admitted)
+    check_kept(image, cleaned, admitted - _admissions(cleaned, settings))
+    prove(image, cleaned, settings, Hidden(values, secrets, wanted), rebuilt)
     removed: dict[str, int] = {}
     for item in values:
         removed[item.kind] = removed.get(item.kind, 0) + 1
@@ -172,7 +174,7 @@ def _fill_all(
         ProvenanceError: if something is found however often it is filled.
     """
     for _ in range(_MAX_ROUNDS):
-        filled = _reopen(_filled(cleaned, wanted), cleaned, settings)
+        filled = _reopen(fill(cleaned, wanted), cleaned, settings)
         more = _found(filled, finders)
         if not more:
             return filled, wanted
@@ -191,25 +193,6 @@ def _check_boxes(image: ImageFile, boxes: Iterable[Box]) -> None:
                 f"{image.name}: expected a region inside {width} × {height} pixels, "
                 f"got {x},{y},{w},{h}"
             )
-
-
-def _filled(image: ImageFile, boxes: Sequence[Box]) -> bytes:
-    from counterproof.provenance.pixel_layers import Unchangeable, redraw
-
-    def change(pixels: "Pixels") -> "Pixels":
-        changed = pixels.copy()
-        for x, y, w, h in boxes:
-            changed[y : y + h, x : x + w] = _FILL
-        return changed
-
-    try:
-        return redraw(image, change)
-    except Unchangeable as err:
-        raise ImageError(
-            "unsupported",
-            f"{image.name}: its pixels cannot be changed and written back ({err.reason}); "
-            "convert it to a plain PNG first",
-        ) from err
 
 
 def _admissions(image: ImageFile, settings: Settings) -> set[Claim]:
@@ -276,61 +259,6 @@ def _sign(
         redactions=emptied,
     )
     return signed.data, tuple(item.rpartition("/")[2] for item in emptied)
-
-
-def _prove(
-    source: ImageFile,
-    result: ImageFile,
-    settings: Settings,
-    values: Sequence[PersonalField],
-    secrets: Sequence[bytes],
-    boxes: Sequence[Box],
-    admitted: set[Claim],
-) -> None:
-    """Read the result again and search its bytes.
-
-    Raises:
-        ProvenanceError: naming what is still there, or lost.
-    """
-
-    def fail(what: str) -> ProvenanceError:
-        return ProvenanceError(f"{source.name}: not redacted: {what}; nothing was written")
-
-    left = [f.code for f in PrivacyAnalyzer(settings).analyze(result) if isinstance(f, Finding)]
-    if left:
-        raise fail(f"the copy still shows {', '.join(sorted(set(left)))}")
-    for item in values:
-        value = item.value.strip(b"\0 ")
-        forms = [value]
-        text = value.decode("utf-8", "replace")
-        forms += [text.encode("utf-16-le"), text.encode("utf-16-be")]
-        found = any(len(form) >= _MIN_SEARCHED and form in result.data for form in forms)
-        if found and not _kept(value, result):
-            raise fail(f"the value of {item.group}:{item.name} is still in its bytes")
-    for data in secrets:
-        middle = data[len(data) * 3 // 4 :][:48]  # behind the tables that all coders share
-        if len(middle) >= 16 and len(set(middle)) > 4 and middle in result.data:
-            raise fail("a small preview is still in its bytes")
-    if lost := admitted - _admissions(result, settings):
-        raise fail(f"its sign of model work ({', '.join(sorted(lost))}) was lost")
-    if result.icc != source.icc or result.orientation != source.orientation:
-        raise fail("its colour profile or orientation was lost")
-    if boxes:
-        pixels = result.pixels()
-        for x, y, w, h in boxes:
-            inner = pixels[y : y + h, x : x + w]
-            margin = min(8, (min(w, h) - 1) // 2)
-            inner = inner[margin : h - margin, margin : w - margin]
-            if inner.size and int(inner.max()) > _FILL + _MAX_DEVIATION:
-                raise fail(f"the region {x},{y},{w},{h} is not filled")
-
-
-def _kept(value: bytes, result: ImageFile) -> bool:
-    """Tell whether a value stands only in the colour profile, which stays as it is.
-
-    A profile's maker writes the same copyright into every file.
-    """
-    return value in result.icc and value not in result.data.replace(result.icc, b"")
 
 
 def target_of(name: str, folder: str) -> Path:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from counterproof.blocks import Damaged, Notes
 
-__all__ = ["Directory", "Entry", "Exif", "clean", "exif_directories", "walk_tiff"]
+__all__ = ["Directory", "Entry", "Exif", "clean", "exif_directories", "pages", "walk_tiff"]
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
@@ -185,6 +185,29 @@ def exif_directories(data: bytes) -> Exif:
     if total > 2 * len(data) + 65_536:
         raise Damaged(f"tags claim {total:,} bytes of {len(data):,}")
     return exif
+
+
+def pages(data: bytes) -> tuple[str, bool, list[Directory]]:
+    """Read the directories of all pages of a TIFF file.
+
+    Returns:
+        Byte order (`<` or `>`), whether it is BigTIFF, and the directories in order.
+
+    Raises:
+        ValueError: if the header or a directory is malformed, or the pages form a loop.
+    """
+    try:
+        layout = _layout(data)
+        seen: dict[int, Directory] = {}
+        offset = layout.first
+        while offset:
+            if offset in seen or len(seen) >= _MAX_IFDS:
+                raise Damaged("its pages form a loop")
+            seen[offset] = _read(data, layout, offset)
+            offset = seen[offset].next
+    except Damaged as err:
+        raise ValueError(str(err)) from err
+    return layout.order, layout.big, list(seen.values())
 
 
 def walk_tiff(notes: Notes) -> None:

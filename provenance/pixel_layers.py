@@ -315,16 +315,19 @@ def _avif(image: ImageFile, picture: Image.Image) -> bytes:
     metadata: dict[str, Any] = {}
     if image.exif_data:
         metadata["exif"] = image.exif_data
-    elif image.orientation != 1:
-        raise Unchangeable("tags")  # Pillow takes the orientation from EXIF only
+    elif image.orientation != 1:  # Pillow takes the orientation from EXIF only
+        exif = Image.Exif()
+        exif[0x0112] = image.orientation
+        metadata["exif"] = exif.tobytes()
     if image.icc:
         metadata["icc_profile"] = image.icc
     if found := image.blocks("xmp"):
         metadata["xmp"] = found[0].data
     data = _as_large(image, picture, "AVIF", **metadata)
     written = ImageFile.open(data, name=image.name)
-    before = (image.exif_data, image.icc, image.orientation)
-    if (written.exif_data, written.icc, written.orientation) != before:
+    before = (image.icc, image.orientation)
+    lost = image.exif_data and written.exif_data != image.exif_data
+    if lost or (written.icc, written.orientation) != before:
         raise Unchangeable("tags")
     return data
 

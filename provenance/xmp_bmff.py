@@ -92,7 +92,8 @@ def item_bytes(data: bytes) -> dict[int, bytes]:
     _, body, stop = _meta_of(data)
     meta = _Meta.read(data, body, stop)
     inside = meta.inner_data()
-    found = {}
+    found: dict[int, bytes] = {}
+    total = 0
     for item in meta.places:
         source = (data, inside)[item.method & 15] if item.method & 15 < 2 else b""
         parts = []
@@ -101,6 +102,9 @@ def item_bytes(data: bytes) -> dict[int, bytes]:
             if at + length > len(source):
                 raise ValueError(f"item {item.number} reaches past the end")
             parts.append(source[at : at + length if length else len(source)])
+            total += len(parts[-1])
+            if total > 2 * len(data) + 65_536:
+                raise ValueError("its items share their bytes")
         found[item.number] = b"".join(parts)
     return found
 

@@ -1,0 +1,231 @@
+"""Write an AVIF or HEIC file anew with the items of its picture and nothing else.
+
+Kept: the primary item, what it is made of (tiles of a grid), its transparency, and of their
+properties those that a decoder needs. Thumbnails, depth and gain maps, EXIF, XMP, further
+pictures, names of items and everything outside `meta` and its items go.
+
+Sources: ISO/IEC 14496-12 §8.11 (`meta`, `iinf`, `iloc`, `iref`, `iprp`); 23008-12 §6 (items of
+pictures, derived and auxiliary ones); AV1 Image File Format §2 (properties).
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from counterproof.provenance.xmp_bmff import Unfit, item_bytes
+
+__all__ = ["hides_part", "strip_bmff"]
+
+_PICTURES = (b"av01", b"hvc1", b"grid", b"iden")
+_PROPERTIES = frozenset(
+    b"ispe pixi av1C hvcC colr irot imir pasp auxC a1op a1lx lsel clli mdcv".split()
+)
+_ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
+_MAX_BOXES = 100_000
+
+
+@dataclass(slots=True)
+class _Item:
+    kind: bytes = b""
+    hidden: bool = False
+    properties: list[tuple[int, bool]] = field(default_factory=list)  # number, essential
+
+
+@dataclass(slots=True)
+class _File:
+    """What a still picture's `meta` box says."""
+
+    primary: int
+    items: dict[int, _Item]
+    links: list[tuple[bytes, int, list[int]]]
+    properties: list[bytes]  # whole boxes; numbers count from 1
+
+
+def hides_part(data: bytes) -> bool:
+    """Tell whether the file shows only a part of its picture and holds all of it (`clap`).
+
+    Source: ISO/IEC 14496-12 §12.1.4.
+    """
+    try:
+        found = _read(data)
+    except (Unfit, ValueError, IndexError, struct.error):
+        return False
+    item = found.items.get(found.primary, _Item())
+    return any(found.properties[number - 1][4:8] == b"clap" for number, _ in item.properties)
+
+
+def strip_bmff(data: bytes) -> bytes:
+    """Return the file with its picture and nothing else.
+
+    Raises:
+        Unfit: if it is a sequence, or its picture is laid together from others.
+        ValueError: if the structure is damaged.
+        struct.error: if it ends too early.
+    """
+    found, held = _read(data), item_bytes(data)
+    kept = _needed(found)
+    for number in kept:
+        if number not in held:
+            raise ValueError(f"item {number} lies nowhere")
+        if found.items[number].kind not in _PICTURES:
+            kind = found.items[number].kind.decode("latin-1")
+            raise Unfit(f"its picture holds an item of type {kind!r}")
+    ftyp = next(
+        data[at:stop] for name, at, _, stop in _boxes(data, 0, len(data)) if name == b"ftyp"
+    )
+    sizes = [len(held[number]) for number in kept]
+    head = ftyp + _meta(found, kept, sizes, 0)
+    start = len(head) + 8
+    body = b"".join(held[number] for number in kept)
+    return ftyp + _meta(found, kept, sizes, start) + _box(b"mdat", body)
+
+
+def _needed(found: _File) -> list[int]:
+    """Return the primary item and what it is made of, then its transparency."""
+    kept: list[int] = []
+
+    def take(number: int) -> None:
+        if number in kept or number not in found.items:
+            return
+        kept.append(number)
+        for name, source, targets in found.links:
+            if name == b"dimg" and source == number:
+                for target in targets:
+                    take(target)
+            elif name == b"auxl" and number in targets and _is_alpha(found, source):
+                take(source)
+
+    take(found.primary)
+    return kept
+
+
+def _is_alpha(found: _File, number: int) -> bool:
+    item = found.items.get(number, _Item())
+    boxes = [found.properties[place - 1] for place, _ in item.properties]
+    return any(box[4:8] == b"auxC" and box[12:].startswith(_ALPHA) for box in boxes)
+
+
+def _meta(found: _File, kept: list[int], sizes: list[int], start: int) -> bytes:
+    """Return a `meta` box for the kept items, whose bytes lie in order from `start` on."""
+    used = sorted(
+        {
+            number
+            for item in kept
+            for number, _ in found.items[item].properties
+            if found.properties[number - 1][4:8] in _PROPERTIES
+        }
+    )
+    new = {number: place for place, number in enumerate(used, 1)}
+    entries, places, uses = [], [], []
+    for number, size in zip(kept, sizes, strict=True):
+        item = found.items[number]
+        flags = 1 if item.hidden else 0
+        entry = struct.pack(">IHH", 0x02000000 | flags, number, 0) + item.kind + b"\0"
+        entries.append(_box(b"infe", entry))
+        places.append(struct.pack(">HHHII", number, 0, 1, start, size))
+        start += size
+        mine = [(new[place], need) for place, need in item.properties if place in new]
+        uses.append(
+            struct.pack(">HB", number, len(mine))
+            + b"".join(struct.pack(">H", place | (0x8000 if need else 0)) for place, need in mine)
+        )
+    links = b"".join(
+        _box(name, struct.pack(f">HH{len(targets)}H", source, len(targets), *targets))
+        for name, source, targets in found.links
+        if name in (b"dimg", b"auxl", b"prem") and source in kept and set(targets) <= set(kept)
+    )
+    handler = b"\0" * 8 + b"pict" + b"\0" * 13
+    properties = b"".join(found.properties[number - 1] for number in used)
+    parts = [
+        _box(b"hdlr", handler),
+        _box(b"pitm", b"\0" * 4 + struct.pack(">H", found.primary)),
+        _box(b"iloc", b"\0" * 4 + struct.pack(">HH", 0x4400, len(kept)) + b"".join(places)),
+        _box(b"iinf", b"\0" * 4 + struct.pack(">H", len(kept)) + b"".join(entries)),
+        _box(b"iref", b"\0" * 4 + links) if links else b"",
+        _box(
+            b"iprp",
+            _box(b"ipco", properties)
+            + _box(b"ipma", struct.pack(">II", 1, len(kept)) + b"".join(uses)),
+        ),
+    ]
+    return _box(b"meta", b"\0" * 4 + b"".join(parts))
+
+
+def _read(data: bytes) -> _File:
+    top = {name: (body, stop) for name, _, body, stop in _boxes(data, 0, len(data))}
+    if b"meta" not in top or b"moov" in top:
+        raise Unfit("not a still picture")
+    body, stop = top[b"meta"]
+    parts = {name: (first, end) for name, _, first, end in _boxes(data, body + 4, stop)}
+    if not {b"pitm", b"iinf", b"iprp"} <= set(parts):
+        raise Unfit("no items")
+    at, _ = parts[b"pitm"]
+    (primary,) = struct.unpack_from(">I" if data[at] else ">H", data, at + 4)
+    if primary > 0xFFFF:
+        raise Unfit("too many items")
+    found = _File(primary, {}, [], [])
+    at, end = parts[b"iinf"]
+    for name, _, first, _ in _boxes(data, at + (8 if data[at] else 6), end):
+        if name == b"infe" and data[first] >= 2:
+            wide = data[first] >= 3
+            (number,) = struct.unpack_from(">I" if wide else ">H", data, first + 4)
+            rest = first + (10 if wide else 8)
+            hidden = bool(data[first + 3] & 1)
+            found.items[number] = _Item(data[rest : rest + 4], hidden)
+    if b"iref" in parts:
+        at, end = parts[b"iref"]
+        letter = "I" if data[at] else "H"
+        for name, _, first, _ in _boxes(data, at + 4, end):
+            source, count = struct.unpack_from(f">{letter}H", data, first)
+            where = first + struct.calcsize(f">{letter}H")
+            targets = struct.unpack_from(f">{count}{letter}", data, where)
+            found.links.append((name, source, list(targets)))
+    for name, _, first, end in _boxes(data, *parts[b"iprp"]):
+        if name == b"ipco":
+            found.properties = [data[a:z] for _, a, _, z in _boxes(data, first, end)]
+        elif name == b"ipma":
+            _read_uses(data, first, end, found)
+    for item in found.items.values():
+        item.properties = [use for use in item.properties if 0 < use[0] <= len(found.properties)]
+    return found
+
+
+def _read_uses(data: bytes, at: int, end: int, found: _File) -> None:
+    """Read which item has which properties (`ipma`)."""
+    wide_item, wide_use = data[at] > 0, data[at + 3] & 1
+    (count,) = struct.unpack_from(">I", data, at + 4)
+    at += 8
+    for _ in range(count):
+        if at >= end:
+            return
+        (number,) = struct.unpack_from(">I" if wide_item else ">H", data, at)
+        at += 4 if wide_item else 2
+        uses, at = data[at], at + 1
+        for _ in range(uses):
+            value = int.from_bytes(data[at : at + 1 + wide_use], "big")
+            at += 1 + wide_use
+            top = 0x8000 if wide_use else 0x80
+            if number in found.items:
+                found.items[number].properties.append((value & (top - 1), bool(value & top)))
+
+
+def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+    """Yield (type, offset, start of the body, end of the box) of each box."""
+    for _ in range(_MAX_BOXES):
+        if at + 8 > end:
+            return
+        length, name = struct.unpack_from(">I4s", data, at)
+        body = at + 8
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, body)
+            body += 8
+        stop = end if length == 0 else at + length
+        if stop > end or stop < body:
+            raise ValueError(f"box at byte {at} reaches past the end")
+        yield name, at, body, stop
+        at = stop
+    raise ValueError("too many boxes")
+
+
+def _box(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", len(body) + 8, name) + body
