@@ -11,6 +11,7 @@ from counterproof.errors import MissingExtra, UserError
 if TYPE_CHECKING:
     from counterproof.detectors.evaluation import Evaluation
     from counterproof.detectors.samples import Sample
+    from counterproof.detectors.training import Recipe
 
 __all__ = ["detectors"]
 
@@ -33,13 +34,34 @@ def detectors() -> None:
 @detectors.command(context_settings=_CONTEXT)
 @click.argument("table", metavar="TABLE", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", required=True, metavar="FOLDER", type=click.Path(path_type=Path))
-@click.option("--recipe", type=click.Choice(["default"]), default="default", show_default=True)
+@click.option(
+    "--recipe",
+    type=click.Choice(["default", "spectral", "ensemble"]),
+    default="default",
+    show_default=True,
+)
+@click.option(
+    "--member",
+    "members",
+    multiple=True,
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Of the recipe ensemble: what another recipe trained on TABLE. At least twice.",
+)
 @click.option("--folds", default=5, show_default=True, help="Groups of sources held out in turn.")
 @click.option("--seed", default=0, show_default=True, help="Of deliveries and folds.")
-def train(table: Path, output: Path, recipe: str, folds: int, seed: int) -> None:
-    """Train the default detector's head on TABLE and write network, levels and scores.
+def train(
+    table: Path, output: Path, recipe: str, members: tuple[Path, ...], folds: int, seed: int
+) -> None:
+    r"""Train a detector on TABLE and write the model, its levels and held-out scores.
 
-    Features are kept in FOLDER/features, so that the same command goes on where it stopped.
+    \b
+    default   the bundled detector's head on a pretrained network
+    spectral  one weight for each frequency and noise number; says what it goes by
+    ensemble  weights that join what other recipes trained (--member)
+
+    What was made of the pictures is kept in FOLDER, so that the same command goes on where it
+    stopped.
     """
     from counterproof.detectors import samples as data
 
@@ -54,6 +76,9 @@ def train(table: Path, output: Path, recipe: str, folds: int, seed: int) -> None
     samples = data.read(table)
     chosen = training.Recipe(folds=folds, seed=seed)
     data.folds(samples, folds, seed)  # complain of too few sources before hours of work
+    if recipe != "default":
+        _train_other(recipe, samples, output, chosen, members)
+        return
     features = training.gather(samples, output / "features", seed, told=_told)
     made = training.train(features, samples, chosen)
     base = open_weights(MODEL).path.read_bytes()
@@ -65,6 +90,26 @@ def train(table: Path, output: Path, recipe: str, folds: int, seed: int) -> None
     for figure in figures:
         click.echo("{name}  {value:.3f} [{low:.3f}, {high:.3f}]  n {n}  {set}".format(**figure))
     click.echo(f"wrote {output / 'lite0.onnx'}", err=True)
+
+
+def _train_other(
+    recipe: str,
+    samples: "list[Sample]",
+    output: Path,
+    chosen: "Recipe",
+    members: tuple[Path, ...],
+) -> None:
+    from counterproof.detectors import recipes
+
+    if recipe == "spectral":
+        made = recipes.spectral(samples, output, chosen, _told)
+    else:
+        made = recipes.ensemble(samples, output, chosen, _told, members)
+    for figure in made.metrics:
+        click.echo("{name}  {value:.3f} [{low:.3f}, {high:.3f}]  n {n}  {set}".format(**figure))
+    for remark in made.remarks:
+        click.echo(remark)
+    click.echo(f"wrote {', '.join(str(file) for file in made.files)}", err=True)
 
 
 def _show(found: "Evaluation", output: Path | None, fmt: str) -> None:

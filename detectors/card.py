@@ -1,6 +1,6 @@
 """The figures that go into a detector's card: measured on sources that training never saw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from counterproof.detectors.measures import Interval
 from counterproof.detectors.samples import Sample
 from counterproof.detectors.training import WHOLE, Trained
 
-__all__ = ["COMMAND", "held_out_figures"]
+__all__ = ["COMMAND", "figures", "held_out_figures"]
 
 COMMAND = "counterproof detectors train TABLE -o FOLDER"
 
@@ -23,16 +23,31 @@ _SETS = {
 
 
 def held_out_figures(samples: Sequence[Sample], made: Trained) -> list[dict[str, Any]]:
-    """Measure held-out scores, as the entries `metrics` of a card."""
+    """Measure the held-out scores of what was trained, as the entries `metrics` of a card."""
+    return figures(samples, made.scores, made.thresholds)
+
+
+def figures(
+    samples: Sequence[Sample],
+    held_out: Mapping[int, NDArray[np.float64]],
+    thresholds: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """Measure held-out scores, as the entries `metrics` of a card.
+
+    Args:
+        samples: the pictures.
+        held_out: for each delivery the scores, shape `(N,)`; nan where there is none.
+        thresholds: see `training.calibrate`.
+    """
     labels = np.array([sample.machine_made for sample in samples], bool)
     sources = np.array([sample.source for sample in samples])
-    crop = made.scores[max(made.scores)]
-    whole = np.nanmean(np.stack([made.scores[number] for number in WHOLE]), 0)
-    once = made.scores[WHOLE[-1]]
-    figures = []
+    crop = held_out[max(held_out)]
+    whole = np.nanmean(np.stack([held_out[number] for number in WHOLE]), 0)
+    once = held_out[WHOLE[-1]]
+    found: list[dict[str, Any]] = []
 
     def add(name: str, value: Interval, n: int, of: str) -> None:
-        figures.append(
+        found.append(
             {
                 "name": name,
                 "value": round(value.value, 4),
@@ -49,25 +64,25 @@ def held_out_figures(samples: Sequence[Sample], made: Trained) -> list[dict[str,
         own, flags, names = scores[seen], labels[seen], sources[seen]
         area = measures.resampled(measures.source_mean, own, flags, names)
         add(f"source_area_{of}", area, int(seen.sum()), of)
-        found = measures.resampled(_found_at_5, own, flags, names)
-        add(f"found_at_5_{of}", found, int(flags.sum()), of)
+        reached = measures.resampled(_found_at_5, own, flags, names)
+        add(f"found_at_5_{of}", reached, int(flags.sum()), of)
     seen = np.isfinite(whole)
     error = measures.resampled(
-        lambda own, flags, names: measures.calibration_error(_chances(own, made.thresholds), flags),
+        lambda own, flags, names: measures.calibration_error(_chances(own, thresholds), flags),
         whole[seen],
         labels[seen],
         sources[seen],
     )
     add("calibration_error", error, int(seen.sum()), "whole")
     photographs = once[np.isfinite(once) & ~labels]
-    accused = int((photographs > made.thresholds["accuse"]).sum())
+    accused = int((photographs > thresholds["accuse"]).sum())
     add(
         "photographs_accused", measures.wilson(accused, len(photographs)), len(photographs), "whole"
     )
     makes = once[np.isfinite(once) & labels]
-    reached = int((makes > made.thresholds["accuse"]).sum())
-    add("machine_made_accused", measures.wilson(reached, len(makes)), len(makes), "whole")
-    return figures
+    caught = int((makes > thresholds["accuse"]).sum())
+    add("machine_made_accused", measures.wilson(caught, len(makes)), len(makes), "whole")
+    return found
 
 
 def _found_at_5(
@@ -76,5 +91,5 @@ def _found_at_5(
     return measures.true_positive_rate(scores, labels, 0.05)
 
 
-def _chances(scores: NDArray[np.float64], thresholds: dict[str, float]) -> NDArray[np.float64]:
+def _chances(scores: NDArray[np.float64], thresholds: Mapping[str, float]) -> NDArray[np.float64]:
     return np.array([probability(value, thresholds) for value in scores])
