@@ -4,14 +4,16 @@
     python benchmarks/recovery.py transplant  # marks lifted off and put on other pictures
 
 Pictures: those of `COUNTERPROOF_TEST_DATA` (default `../shared/data`), in the folders that
-`--folders` names, of 0.3 MP or more; of near-duplicates (fewer than 64 of 256 bits apart, in any
-orientation) one is taken. Everything lies in a temporary folder, the random numbers have a fixed
-seed. Figures are printed as JSON: counts, rates, and the Clopper-Pearson interval at 95 %.
+`--folders` names there or by a whole path, of 0.3 MP or more; of near-duplicates (fewer than 64 of
+256 bits apart, in any orientation) one is taken. Everything lies in a temporary folder, the random
+numbers have a fixed seed. Figures are printed as JSON: counts, rates, and the Clopper-Pearson
+interval at 95 %.
 """
 
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -112,13 +114,13 @@ class Bench:
         self.path = folder / "bench.sqlite"
         self.ids: list[str] = []
 
-    def mark(self, pixels: Pixels) -> tuple[Pixels, str] | None:
-        """Mark a picture as a JPEG of quality 92; None if it takes no watermark."""
+    def mark(self, pixels: Pixels, kind: str = "jpeg") -> tuple[Pixels, str] | None:
+        """Mark a picture, as a JPEG of quality 92; None if it takes no watermark."""
         made = door.mark(
             pixels,
             "generated",
             settings=self.settings,
-            format="jpeg",
+            format=kind,
             quality=92,
             store=self.path,
         )
@@ -164,45 +166,67 @@ def copies(bench: Bench, folders: list[str], most: int, only: list[str]) -> dict
     return {"pictures": len(marked), "changes": table, "all": summary}
 
 
+def fitted(layer: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Turn a lifted mark to lie as a picture lies, and scale it to cover all of it, unstretched."""
+    if (layer.shape[0] > layer.shape[1]) != (height > width):
+        layer = np.ascontiguousarray(np.rot90(layer))
+    factor = max(height / layer.shape[0], width / layer.shape[1])
+    size = max(width, round(layer.shape[1] * factor)), max(height, round(layer.shape[0] * factor))
+    large = cv2.resize(layer, size, interpolation=cv2.INTER_CUBIC)
+    top, left = (large.shape[0] - height) // 2, (large.shape[1] - width) // 2
+    return np.asarray(large[top : top + height, left : left + width], np.float32)
+
+
+WAYS: dict[str, attacks.Change] = {
+    "as it is": lambda p, _: p,
+    "twice as strong": lambda p, _: p,
+    "JPEG 75": lambda p, _: attacks.coded(p, 75),
+    "cut to 50 %": lambda p, r: attacks.cropped(p, 0.5, r),
+    "on a darker one": lambda p, _: p,
+}
+"""How a lifted mark is put on another picture, and what is done to the result."""
+
+
 def transplant(bench: Bench, folders: list[str], most: int, trials: int) -> dict[str, object]:
-    """Lift marks off (marked less unmarked) and put them on pictures that no manifest knows."""
+    """Lift marks off (marked less unmarked) and put them on pictures that no manifest knows.
+
+    Every trial is another combination of mark, picture and way. Marks are lifted from lossless
+    copies by somebody who has the original, the strongest lift that there is.
+    """
     every = scenes(folders, 640, most)
     lifted: list[NDArray[np.float32]] = []
     for pixels in every[: len(every) // 2]:
-        coded = attacks.coded(pixels, 92)
-        if (item := bench.mark(pixels)) is not None:
-            lifted.append(item[0].astype(np.float32) - coded)
+        if (item := bench.mark(pixels, "png")) is not None:
+            lifted.append(item[0].astype(np.float32) - pixels)
     others = every[len(every) // 2 :]
     recovery, rng = bench.recovery(), np.random.default_rng(2)
-    seen: dict[str, Counter[str]] = {}
+    shape = len(lifted), len(others), len(WAYS)
+    order = rng.permutation(int(np.prod(shape)))[:trials]
+    seen: dict[str, Counter[str]] = {way: Counter() for way in WAYS}
     started = time.process_time()
-    for number in range(trials):
-        target = others[number % len(others)]
-        signal = lifted[int(rng.integers(len(lifted)))]
-        size = target.shape[1], target.shape[0]
-        layer = cv2.resize(signal, size, interpolation=cv2.INTER_CUBIC)
-        way = ("as it is", "twice as strong", "JPEG 75", "cut to 50 %", "on a darker one")[
-            number % 5
-        ]
-        gain = 2.0 if way == "twice as strong" else 1.0
-        base = target * 0.5 if way == "on a darker one" else target
-        made = attacks.rounded(base + gain * layer)
-        if way == "JPEG 75":
-            made = attacks.coded(made, 75)
-        if way == "cut to 50 %":
-            made = attacks.cropped(made, 0.5, rng)
-        seen.setdefault(way, Counter())[outcome(recovery.find(opened(made)), "")] += 1
+    for done, number in enumerate(order):
+        mark, picture, way = np.unravel_index(number, shape)
+        name, target = list(WAYS)[way], others[picture]
+        layer = fitted(lifted[mark], target.shape[0], target.shape[1])
+        gain = 2.0 if name == "twice as strong" else 1.0
+        base = target * 0.5 if name == "on a darker one" else target
+        made = WAYS[name](attacks.rounded(base + gain * layer), rng)
+        seen[name][outcome(recovery.find(opened(made)), "")] += 1
+        if done % 250 == 249:  # what a run that is ended has shown
+            so_far = dict(sum(seen.values(), Counter[str]()))
+            print(f"{done + 1} of {len(order)}: {so_far}", file=sys.stderr, flush=True)
     total = sum(seen.values(), Counter[str]())
-    wrong = total["wrong"]
+    read = total["wrong"] + total["mismatch"] + total["unchecked"]
     return {
         "marks": len(lifted),
         "pictures": len(others),
-        "trials": trials,
-        "read back": total["wrong"] + total["mismatch"] + total["unchecked"],
+        "trials": len(order),
+        "read back": read,
         "by way": {name: dict(found) for name, found in seen.items()},
         "all": dict(total),
-        "wrong": interval(wrong, trials),
-        "cpu s a trial": round((time.process_time() - started) / trials, 3),
+        "wrong": interval(total["wrong"], len(order)),
+        "wrong of those read back": interval(total["wrong"], read),
+        "cpu s a trial": round((time.process_time() - started) / len(order), 3),
     }
 
 
@@ -214,6 +238,7 @@ def main() -> None:
     parser.add_argument("--changes", nargs="+", default=[], help="only these, by name")
     parser.add_argument("--trials", type=int, default=10_000)
     chosen = parser.parse_args()
+    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         if chosen.what == "copies":
