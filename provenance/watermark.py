@@ -178,7 +178,7 @@ def embed(
             a short one of 128 px, the small one 64 px; long edge at most 512 px.
         payload: from `new_payload`, of the same profile.
         key: secret of 16 bytes or more for a private mark; None for a public one.
-        strength: `standard` (PSNR at least 43 dB) or `subtle` (at least 45 dB).
+        strength: `standard` (PSNR 43 dB in the mean) or `subtle` (45 dB).
         profile: `full`, or `small` for pictures too small for it.
         again: mark a picture that already carries a mark under this key. The new mark lies
             over the old one and replaces it.

@@ -41,7 +41,7 @@ class Strength:
 
 STRENGTHS = {
     ("full", "standard"): Strength(42.2, 40.5, 1.5, 2.5, smooth=0.55, textured=2.2),
-    ("full", "subtle"): Strength(44.4, 43.0, 0.0, 2.0, smooth=0.5, textured=1.7),
+    ("full", "subtle"): Strength(44.9, 43.3, -0.4, 2.0, smooth=0.5, textured=1.7),
     ("small", "standard"): Strength(40.5, 36.0, 3.5, 8.0, smooth=0.8, textured=2.6),
     ("small", "subtle"): Strength(42.0, 38.0, 1.0, 6.0, smooth=0.7, textured=2.2),
 }
