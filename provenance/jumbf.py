@@ -32,6 +32,7 @@ __all__ = [
     "embedded_stores",
     "is_store",
     "mismatched_assertions",
+    "only",
     "read_manifests",
     "references",
 ]
@@ -168,6 +169,29 @@ def read_manifests(store: bytes) -> dict[str, Manifest]:
             {item.label: item for item in assertions.children} if assertions else {},
         )
     return found
+
+
+def only(store: bytes, label: str) -> bytes:
+    """Return a manifest store that holds one manifest of another, bytes as they were.
+
+    Raises:
+        ProvenanceError: if the store is malformed, or holds no such manifest.
+    """
+    budget = [_MAX_BOXES]
+    try:
+        box = next(_boxes(store, 0, len(store), 0, budget), None)
+    except (struct.error, IndexError) as err:
+        raise ProvenanceError("the manifest store ends early") from err
+    found = box.child(label) if box is not None and box.label == _STORE_LABEL else None
+    if box is None or found is None:
+        raise ProvenanceError(f"the manifest store holds no manifest {label}")
+    (described,) = struct.unpack_from(">I", box.payload)
+    inside = box.payload[:described] + _with_header(found.payload)
+    return _with_header(inside)
+
+
+def _with_header(payload: bytes) -> bytes:
+    return struct.pack(">I4s", len(payload) + 8, b"jumb") + payload
 
 
 def _boxes(data: bytes, at: int, end: int, depth: int, budget: list[int]) -> Iterator[Box]:

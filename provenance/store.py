@@ -11,6 +11,7 @@ store is a way to find a credential, never a reason to believe it: `recovery` ch
 
 import base64
 import binascii
+import dataclasses
 import datetime as dt
 import functools
 import hashlib
@@ -150,6 +151,7 @@ class ManifestStore:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._db = connection
+        self._known: tuple[str, NDArray[np.uint8], list[str]] | None = None  # at which digest
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False) -> Self:
@@ -239,7 +241,6 @@ class ManifestStore:
                 raise
         except _DEFECTS as err:
             raise UserError(f"{self.path}: cannot write the manifest store: {err}") from err
-        self.__dict__.pop("_table", None)
         return name
 
     def _insert(
@@ -271,10 +272,20 @@ class ManifestStore:
         )
         return [self._kept(row) for row in self._rows(query, (alg, value, most))]
 
+    def get(self, name: str) -> Kept | None:
+        """Return the manifest with an id; None if it is not kept."""
+        query = "SELECT id, data FROM manifest WHERE id = ?"
+        return next((self._kept(row) for row in self._rows(query, (name,))), None)
+
+    def algorithms(self) -> list[str]:
+        """Return the algorithms of all bindings kept, by name."""
+        return [str(row[0]) for row in self._rows("SELECT DISTINCT alg FROM binding ORDER BY alg")]
+
     def near(self, value: bytes, radius: int, most: int = 8) -> list[Kept]:
         """Return the manifests whose fingerprint differs in few bits, nearest first.
 
-        The first call reads all fingerprints; later calls compare with those in hand.
+        The first call reads all fingerprints; later calls compare with those in hand, until
+        something else is taken in.
 
         Args:
             value: from `fingerprint`.
@@ -283,31 +294,34 @@ class ManifestStore:
         """
         import numpy as np
 
-        table, names = self._table
+        table, names = self._fingerprints()
         if not names:
             return []
         distance = _bits_set()[table ^ np.frombuffer(value, np.uint8)].sum(1, dtype=np.int64)
         order = np.argsort(distance, kind="stable")[:most]
         found = []
         for index in order[distance[order] <= radius]:
-            query = "SELECT id, data FROM manifest WHERE id = ?"
-            for row in self._rows(query, (names[index],)):
-                found.append(self._kept(row, int(distance[index])))
+            if (kept := self.get(names[index])) is not None:
+                found.append(dataclasses.replace(kept, distance=int(distance[index])))
         return found
 
-    @functools.cached_property
-    def _table(self) -> tuple["NDArray[np.uint8]", list[str]]:
+    def _fingerprints(self) -> tuple["NDArray[np.uint8]", list[str]]:
+        """Return all fingerprints, uint8 of shape (n, 32), and whose they are."""
         import numpy as np
 
+        digest = self.digest()
+        if self._known is not None and self._known[0] == digest:
+            return self._known[1:]
         query = "SELECT value, manifest FROM binding WHERE alg = ? AND length(value) = 32"
         rows = [row for row in self._rows(query, (DCT256,)) if isinstance(row[0], bytes)]
         table = np.frombuffer(b"".join(row[0] for row in rows), np.uint8).reshape(-1, 32)
-        return table, [str(row[1]) for row in rows]
+        self._known = digest, table, [str(row[1]) for row in rows]
+        return self._known[1:]
 
-    def _kept(self, row: tuple[Any, ...], distance: int | None = None) -> Kept:
+    def _kept(self, row: tuple[Any, ...]) -> Kept:
         if not isinstance(row[0], str) or not isinstance(row[1], bytes):
             raise UserError(f"{self.path}: the manifest store is damaged")
-        return Kept(row[0], row[1], self.path, distance)
+        return Kept(row[0], row[1], self.path)
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         try:
