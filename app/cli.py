@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Train, measure and export models; compress pictures.",
     ),
     "recover": ("counterproof.app.recover:recover", "Find the credential that a copy lost."),
+    "serve": ("counterproof.app.serve:serve", "Answer C2PA's soft binding resolution API."),
     "index": ("counterproof.app.index:index", "Index reference works, and find copies of them."),
     "audit": (
         "counterproof.app.audit:audit",

@@ -187,11 +187,6 @@ def test_tables_that_are_written(heading: str) -> None:
     assert found == written()[heading], "run: python tests/counterproof/test_contract.py"
 
 
-def test_commands_named_for_later_are_not_there_yet() -> None:
-    later = sentence("Named for later:")
-    assert not set(later) & set(COMMANDS)
-
-
 def test_source_types() -> None:
     listed = dict(zip(names("source type"), column("source type", 1), strict=True))
     claims = {code: claim_of(code, beginning=True) for code in CODES}
