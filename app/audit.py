@@ -142,10 +142,11 @@ def _evaluate(target: str, options: dict[str, Any], settings: "Settings") -> "Po
     from counterproof.audit.policy import evaluate
     from counterproof.audit.policy_packs import load_packs, select
     from counterproof.audit.rules import judge_all
+    from counterproof.audit.sqlite_files import is_sqlite
 
     select(load_packs(), options["markets"], options["roles"])  # a bad word is said at once
     context, attested_by = _context(options)
-    path = target if _is_case(target) else _scan(target, settings)
+    path = target if is_sqlite(target) else _scan(target, settings)
     with Case.open(path) as case:
         return evaluate(
             judge_all(case.records(case.scan), settings),
@@ -166,14 +167,6 @@ def _context(options: dict[str, Any]) -> "tuple[Context, str]":
         return Context(content), ""
     answers = read_questionnaire(Path(options["questionnaire"]))
     return Context(content, answers.facts), answers.attested_by
-
-
-def _is_case(target: str) -> bool:
-    try:
-        with open(target, "rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
-    except OSError:
-        return False
 
 
 def _scan(target: str, settings: "Settings") -> str:

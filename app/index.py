@@ -171,7 +171,7 @@ def _search(
                 if ref.problem:
                     raise ImageError("missing", ref.problem.partition(": ")[2])
                 image = ImageFile.open(ref.path, limits=settings.limits)
-                found = searcher.search(read_query(image))
+                found = searcher.search(read_query(image), image)
                 hits = list(listed_hits(image, listed))
             except ImageError as err:
                 yield row | {"error": str(err)}

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from counterproof.audit.examine import unread_record
+from counterproof.audit.sqlite_files import open_sqlite
 from counterproof.errors import CaseError
 from counterproof.findings import (
     Blob,
@@ -128,16 +129,8 @@ class Case:
             CaseError: if it is missing, not a case, or made by a newer version.
         """
         path = Path(path)
-        if not create and not path.is_file():
-            raise CaseError(f"{path}: no such case")
+        connection = open_sqlite(path, "case", CaseError, create=create, wal=True)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
-        except (OSError, sqlite3.Error) as err:
-            raise CaseError(f"{path}: cannot open the case: {err}") from err
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
             _prepare(path, connection)
         except sqlite3.Error as err:
             connection.close()

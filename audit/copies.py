@@ -52,7 +52,7 @@ def _relate_one(case: "Case", settings: Settings, index: CopyIndex) -> Iterator[
         except ImageError:
             continue
         reserves = _reserves(case, place)
-        for match in searcher.search(query, excluding=place):
+        for match in searcher.search(query, image, excluding=place):
             details = match.to_json() | {"index": str(index.path)}
             members = (sha256, match.reference.sha256)
             yield Relation("copy", members, COPY, details)

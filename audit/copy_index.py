@@ -31,6 +31,7 @@ from counterproof.audit.local_features import (
     extract,
 )
 from counterproof.audit.sources import expand
+from counterproof.audit.sqlite_files import is_sqlite, open_sqlite
 from counterproof.errors import ImageError, UserError
 from counterproof.images import ImageFile
 from counterproof.perceptual import DCT256, SMALL_SIDE, dct256, detail, square
@@ -39,7 +40,7 @@ from counterproof.settings import Settings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["INDEX_SCHEMA", "Added", "CopyIndex", "Listed", "Reference", "is_index"]
+__all__ = ["INDEX_SCHEMA", "Added", "CopyIndex", "Listed", "Reference"]
 
 INDEX_SCHEMA = "counterproof.index/1"
 _BATCH = 32
@@ -96,15 +97,6 @@ class Added:
     problems: tuple[str, ...]
 
 
-def is_index(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file begins like an SQLite file."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
-    except OSError:
-        return False
-
-
 class CopyIndex:
     """An open index. Use `CopyIndex.open`, and as a context manager."""
 
@@ -122,13 +114,7 @@ class CopyIndex:
         path = Path(path)
         if not create and not path.is_file():
             raise UserError(f"{path}: no such index; make one with `counterproof index build`")
-        if path.exists() and path.stat().st_size and not is_index(path):
-            raise UserError(f"{path}: expected an index of counterproof, got another kind of file")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=30.0, isolation_level=None)
-        except (OSError, sqlite3.Error) as err:
-            raise UserError(f"{path}: cannot open the index: {err}") from err
+        connection = open_sqlite(path, "index", create=create, wal=False)
         try:
             _prepare(path, connection, create)
         except sqlite3.Error as err:
@@ -178,7 +164,7 @@ class CopyIndex:
         indices: list[str] = []
         pictures: list[str] = []
         for path in paths:
-            (indices if os.path.isfile(path) and is_index(path) else pictures).append(path)
+            (indices if os.path.isfile(path) and is_sqlite(path) else pictures).append(path)
         for path in indices:
             new += self._absorb(path)
         for ref in expand(pictures):
@@ -330,7 +316,6 @@ class CopyIndex:
 
 
 def _prepare(path: Path, connection: sqlite3.Connection, create: bool) -> None:
-    connection.execute("PRAGMA synchronous=NORMAL")
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     algorithms = json.dumps([DCT256, ALGORITHM])
     if not tables:

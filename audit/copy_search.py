@@ -3,19 +3,22 @@
 Two ways, joined: the 256-bit hash in its eight flips and turns, compared exactly with every
 reference; and local features, whose votes choose a few references that are then laid over the
 picture. A match rests on a hash that is very near, or on enough features that agree on one
-placement. Pictures without detail match by their bytes only: skies look alike.
+placement. Pictures without detail match by their bytes only: skies look alike. Last, where the
+work's file is at hand, it is laid over the picture and compared over the whole shared area.
 
 Source of the thresholds: set by judgement before `benchmarks/copies.py` was run, which reports on
-them; nothing was moved after it.
+them; nothing was moved after it. `AGREEMENT` was chosen on its part `tune`.
 """
 
+import contextlib
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterproof.audit.agreement import agreement, whole_placement
 from counterproof.audit.copy_index import CopyIndex, Reference
 from counterproof.audit.duplicates import MIN_DETAIL
 from counterproof.audit.local_features import (
@@ -27,6 +30,7 @@ from counterproof.audit.local_features import (
     extract,
     fit,
 )
+from counterproof.errors import ImageError
 from counterproof.images import ImageFile
 from counterproof.perceptual import SMALL_SIDE, dct256, detail, square
 
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 
     Words = NDArray[np.uint64]
 
-__all__ = ["HASH_BITS", "INLIERS", "Match", "Query", "Searcher", "read_query"]
+__all__ = ["AGREEMENT", "HASH_BITS", "INLIERS", "Match", "Query", "Searcher", "read_query"]
 
 HASH_BITS = 40
 """Largest distance of hashes, of 256 bits, at which they alone make a match."""
@@ -43,7 +47,11 @@ NEAR_BITS = 88
 NEAR_INLIERS = 7
 INLIERS = 11
 """Least features on one placement that alone make a match; `NEAR_INLIERS` where the hashes are
-within `NEAR_BITS` as well."""
+within `NEAR_BITS`, or the whole shared area agrees at `SURE`."""
+SURE = 0.9
+AGREEMENT = 0.6
+"""Least agreement over the shared area, `SPARED` of it left out, of any match."""
+SPARED = 0.25
 
 _CANDIDATES = 20
 _NEIGHBOURS = 3  # references that one feature votes for
@@ -77,6 +85,8 @@ class Match:
         by: `bytes`, `hash`, `features`.
         distance_bits: of the hashes, in the flip or turn that fits best.
         fit: the placement, if features found one.
+        agrees: how well the whole shared area agrees, 0 to 1, `SPARED` of it left out; None if
+            it was not compared, since the work's file is not at hand.
     """
 
     reference: Reference
@@ -86,6 +96,17 @@ class Match:
     by: str
     distance_bits: int
     fit: Fit | None = None
+    agrees: float | None = None
+
+    def placement(self, picture: tuple[int, int]) -> "NDArray[np.float64]":
+        """Return how the work lies in a picture of that width and height.
+
+        Returns:
+            2 × 3, from pixels of the work to pixels of the picture.
+        """
+        if self.fit is not None:
+            return self.fit.matrix
+        return whole_placement(self.transform, self.reference.size, picture)
 
     def to_json(self) -> dict[str, Any]:
         """Return the match as JSON values."""
@@ -98,6 +119,8 @@ class Match:
             "sha256": self.reference.sha256,
             "distance_bits": self.distance_bits,
         }
+        if self.agrees is not None:
+            value["agreement"] = round(self.agrees, 4)
         if self.fit:
             value |= {
                 "inliers": self.fit.inliers,
@@ -201,11 +224,20 @@ class Searcher:
 
     # -- searching ----------------------------------------------------------------------
 
-    def search(self, query: Query, *, excluding: str = "", most: int = 20) -> list[Match]:
+    def search(
+        self,
+        query: Query,
+        image: ImageFile | None = None,
+        *,
+        excluding: str = "",
+        most: int = 20,
+    ) -> list[Match]:
         """Return the references that a picture shows, surest first.
 
         Args:
             query: what `read_query` read.
+            image: the picture, to compare its whole area with the works; without it that is
+                left out.
             excluding: a path, as the system names it, that is not compared: a reference that
                 is searched for among its own index.
             most: matches returned.
@@ -227,13 +259,16 @@ class Searcher:
                     name = _TURNS[turns[place]]
                     found[place] = Match(self.references[place], name, 1.0, sure, "hash", bits)
         for place, mirrored in self._candidates(query, distances, turns, flat):
-            match = self._verify(query, place, mirrored, int(distances[place]), flat)
+            bits, weak = int(distances[place]), image is not None
+            match = self._verify(query, place, mirrored, bits, flat=flat, weak=weak)
             if match and (place not in found or _better(match, found[place])):
                 found[place] = match
         kept = [
             item for item in found.values() if not excluding or item.reference.location != excluding
         ]
         kept.sort(key=lambda item: (-item.confidence, item.reference.number))
+        if image is not None:
+            kept = [same for item in kept[:most] if (same := _compared(item, image, flat))]
         return kept[:most]
 
     def _distances(self, hashes: "Words") -> "tuple[NDArray[np.int16], NDArray[np.int8]]":
@@ -320,18 +355,37 @@ class Searcher:
         return votes
 
     def _verify(
-        self, query: Query, place: int, mirrored: bool, bits: int, flat: bool
+        self, query: Query, place: int, mirrored: bool, bits: int, *, flat: bool, weak: bool
     ) -> Match | None:
+        """Lay a reference over the picture; `weak` if its whole area is compared later."""
         item = self.references[place]
         reference = Features.unpack(self._packed[place])
         found = fit(query.features, reference, query.size, item.size, mirrored=mirrored)
         if found is None:
             return None
-        near = not flat and bits <= NEAR_BITS and found.inliers >= NEAR_INLIERS
-        if found.inliers < INLIERS and not near:
+        near = not flat and bits <= NEAR_BITS
+        fewest = NEAR_INLIERS if near or weak else INLIERS
+        if found.inliers < fewest:
             return None
         sure = 1 - 0.5 * float(np.exp(-(found.inliers - 4) / 9.0))
         return Match(item, _name(found), found.kept, sure, "features", bits, found)
+
+
+def _compared(match: Match, image: ImageFile, flat: bool) -> Match | None:
+    """Compare the whole shared area with the work's file; None if that leaves no match."""
+    if match.by == "bytes":
+        return match
+    agrees = None
+    with contextlib.suppress(ImageError):  # else the work is no longer at hand
+        work = ImageFile.open(match.reference.location, limits=image.limits)
+        if work.sha256 == match.reference.sha256:
+            placement = match.placement((image.info.width, image.info.height))
+            agrees = agreement(image, work, placement, spared=SPARED)
+    near = not flat and match.distance_bits <= NEAR_BITS
+    alone = match.fit is None or near or match.fit.inliers >= INLIERS
+    if agrees is None:
+        return match if alone else None
+    return replace(match, agrees=agrees) if agrees >= (AGREEMENT if alone else SURE) else None
 
 
 def _better(one: Match, other: Match) -> bool:

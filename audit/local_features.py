@@ -50,7 +50,8 @@ _SCALE = 254.0  # of coefficients, to 8 bits
 _RATIO = 0.86  # best over second best distance, more lenient than Lowe's: geometry decides
 _LOOSE_PX, _TIGHT_PX = 12.0, 6.0
 _MAX_SCALE = 12.0
-_MAX_STRETCH = 1.7
+_MAX_STRETCH = 2.3  # an upright picture in a lying tile of a collage is stretched by 2
+_FEW = 20  # inliers below which a placement that stretches is tried as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +268,36 @@ def fit(
         return None
     source, target = origin[other].astype(np.float64), places[one].astype(np.float64)
     cv2.setRNGSeed(1)
-    similar, _ = cv2.estimateAffinePartial2D(
-        source, target, method=cv2.RANSAC, ransacReprojThreshold=_LOOSE_PX / 2, maxIters=3000
+    reach = _LOOSE_PX / 2
+    similar, agree = cv2.estimateAffinePartial2D(
+        source, target, method=cv2.RANSAC, ransacReprojThreshold=reach, maxIters=3000
     )
-    if similar is None:
+    matrix = _settled(similar, source, target)
+    if len(source) >= 6 and (agree is None or int(agree.sum()) < _FEW):
+        free, _ = cv2.estimateAffine2D(
+            source, target, method=cv2.RANSAC, ransacReprojThreshold=reach, maxIters=1000
+        )
+        stretched = _settled(free, source, target)
+        if _count(stretched, source, target) > _count(matrix, source, target) + 3:
+            matrix = stretched
+    if matrix is None:
         return None
-    matrix = np.asarray(similar, dtype=np.float64)
+    near = _errors(matrix, source, target) < _TIGHT_PX
+    inliers = min(_distinct(source[near]), _distinct(target[near]))
+    if inliers < 4:
+        return None
+    back = np.diag([1 / to_query, 1 / to_query])
+    full = back @ matrix @ np.diag([to_reference, to_reference, 1.0])
+    if mirrored:
+        full[0] = [-full[0, 0], -full[0, 1], query_size[0] - full[0, 2]]
+    return _place(inliers, full, query_size, reference_size)
+
+
+def _settled(start: object, source: "Matrix", target: "Matrix") -> "Matrix | None":
+    """Fit a placement to what agrees with it, thrice; None if it is unsound or few agree."""
+    if start is None:
+        return None
+    matrix = np.asarray(start, dtype=np.float64)
     for reach in (_LOOSE_PX, _TIGHT_PX, _TIGHT_PX):
         near = _errors(matrix, source, target) < reach
         if near.sum() < 4:
@@ -283,17 +308,14 @@ def fit(
             free = np.asarray(solved.T, dtype=np.float64)
             if _is_sound(free):
                 matrix = free
+    return matrix if _is_sound(matrix) else None
+
+
+def _count(matrix: "Matrix | None", source: "Matrix", target: "Matrix") -> int:
+    if matrix is None:
+        return 0
     near = _errors(matrix, source, target) < _TIGHT_PX
-    if not _is_sound(matrix):
-        return None
-    inliers = min(_distinct(source[near]), _distinct(target[near]))
-    if inliers < 4:
-        return None
-    back = np.diag([1 / to_query, 1 / to_query])
-    full = back @ matrix @ np.diag([to_reference, to_reference, 1.0])
-    if mirrored:
-        full[0] = [-full[0, 0], -full[0, 1], query_size[0] - full[0, 2]]
-    return _place(inliers, full, query_size, reference_size)
+    return min(_distinct(source[near]), _distinct(target[near]))
 
 
 def _pairs(

@@ -36,6 +36,8 @@ SHIPPED = (
     copy_search.NEAR_BITS,
     copy_search.NEAR_INLIERS,
     copy_search.INLIERS,
+    copy_search.AGREEMENT,
+    copy_search.SURE,
 )
 
 
@@ -182,13 +184,16 @@ def run(args: argparse.Namespace) -> None:
     general, kinds = draw(args.photos)
     offset = 0 if args.part == "report" else 500
     originals = general[offset : offset + args.originals]
-    strangers = general[offset + 160 : offset + 160 + args.strangers]
+    strangers = general[offset + 180 : offset + 180 + args.strangers]
     # the other part's strangers and originals are left out of the index
     distractors = [*general[1000:], *kinds][: args.distractors]
     settings = load_settings({})
     # weigh more than the search would report, so that thresholds can be chosen afterwards
     copy_search.INLIERS, copy_search.NEAR_INLIERS, copy_search.HASH_BITS = 6, 5, 64
+    copy_search.AGREEMENT = copy_search.SURE = -1.0
     rows: list[dict[str, Any]] = []
+    if args.output.exists() and args.work:
+        rows = json.loads(args.output.read_text())["rows"]
     work = Path(args.work or tempfile.mkdtemp())
     folder = work / f"originals-{args.part}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -206,10 +211,7 @@ def run(args: argparse.Namespace) -> None:
         spent = time.process_time() - started
         searcher = Searcher(index)
         print(f"{len(index)} references, {1000 * spent / max(1, added.new):.0f} CPU-ms each")
-        peers = {}
-        for item in searcher.references:
-            data = Path(item.location).read_bytes()
-            peers[item.location] = (phash(data), *pdq_of(data))
+        peers = peers_of([item.location for item in searcher.references], work / "peers.json")
         keys = list(peers)
         short = np.array([peers[k][0] for k in keys], dtype=np.uint64)
         long = np.frombuffer(
@@ -220,16 +222,18 @@ def run(args: argparse.Namespace) -> None:
         jobs = [(name, a, attack) for name, a in kept for attack in ATTACKS]
         plain = [name for name in ATTACKS if name not in ("collage", "insert40", "insert15")]
         jobs += [("", a, plain[i % len(plain)]) for i, a in enumerate(others)]
-        rng = random.Random(3)
-        rng.shuffle(jobs)  # a run that is stopped leaves a fair sample
-        spent = 0.0
+        random.Random(3).shuffle(jobs)  # a run that is stopped leaves a fair sample
+        spent, first = 0.0, len(rows)
         head = {"references": len(keys), "part": args.part}
-        for number, (name, a, attack) in enumerate(jobs):
+        for number, (name, a, attack) in enumerate(jobs[: first + args.most]):
+            if number < first:
+                continue
             change, quality = ATTACKS[attack]
-            b = np.ascontiguousarray(change(a, others, rng))
+            b = np.ascontiguousarray(change(a, others, random.Random(f"3 {number}")))
             data = cv2.imencode(".jpg", b, [1, quality])[1].tobytes()
             before = time.process_time()
-            found = searcher.search(read_query(ImageFile.open(data)))
+            image = ImageFile.open(data)
+            found = searcher.search(read_query(image), image)
             spent += time.process_time() - before
             value, is_good = pdq_of(data)
             word = np.frombuffer(value.to_bytes(32, "big"), dtype=np.uint64)
@@ -242,18 +246,36 @@ def run(args: argparse.Namespace) -> None:
                     "original": name,
                     "attack": attack,
                     "found": [
-                        [m.reference.location, m.distance_bits, m.fit.inliers if m.fit else 0]
+                        [
+                            m.reference.location,
+                            m.distance_bits,
+                            m.fit.inliers if m.fit else 0,
+                            1.0 if m.agrees is None else round(m.agrees, 4),
+                        ]
                         for m in found
                     ],
                     "pdq": near,
                     "phash": like,
                 }
             )
-            if number % 100 == 99 or number + 1 == len(jobs):
-                head["ms"] = round(1000 * spent / (number + 1))
+            if number % 100 == 99 or number + 1 in (len(jobs), first + args.most):
+                head["ms"] = round(1000 * spent / (number + 1 - first))
                 args.output.write_text(json.dumps({"head": head, "rows": rows}))
                 print(number + 1, f"{head['ms']} CPU-ms a query", flush=True)
     evaluate(args.output)
+
+
+def peers_of(paths: list[str], kept: Path) -> dict[str, tuple[int, int, bool]]:
+    """Hash the works with the peers: pHash, PDQ, and whether its quality suffices."""
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    for path in paths:
+        if path not in known:
+            data = Path(path).read_bytes()
+            known[path] = [phash(data), *pdq_of(data)]
+    kept.write_text(json.dumps(known))
+    return {
+        path: (int(known[path][0]), int(known[path][1]), bool(known[path][2])) for path in paths
+    }
 
 
 def evaluate(path: Path, excluded: frozenset[str] = frozenset()) -> None:
@@ -265,12 +287,22 @@ def evaluate(path: Path, excluded: frozenset[str] = frozenset()) -> None:
     copies = [row for row in rows if row["original"]]
     print(table["head"], "copies", len(copies), "strangers", len(rows) - len(copies))
 
-    def taken(row: dict[str, Any], hash_bits: int, near: int, near_inl: int, inl: int) -> list[str]:
-        return [
-            name
-            for name, bits, inliers in row["found"]
-            if bits <= hash_bits or inliers >= inl or (bits <= near and inliers >= near_inl)
-        ]
+    def taken(
+        row: dict[str, Any],
+        hash_bits: int,
+        near: int,
+        near_inl: int,
+        inl: int,
+        agree: float,
+        sure: float,
+    ) -> list[str]:
+        names = []
+        for name, bits, inliers, agrees in row["found"]:
+            alone = bits <= hash_bits or inliers >= inl or (bits <= near and inliers >= near_inl)
+            weak = inliers >= near_inl and agrees >= sure
+            if agrees >= agree and (alone or weak):
+                names.append(name)
+        return names
 
     def say(label: str, pick: Callable[[dict[str, Any]], list[str]], each: bool = False) -> None:
         hits, false, by = 0, [], {}
@@ -295,9 +327,11 @@ def evaluate(path: Path, excluded: frozenset[str] = frozenset()) -> None:
             for item in false[:24]:
                 print("  false:", *item)
 
-    for inl in (8, 9, 10, 11, 12, 14):
-        for near in (6, 7, 8):
-            say(f"inliers {inl} near {near}", lambda r, i=inl, m=near: taken(r, 40, 88, m, i))
+    say("without agreement", lambda r: taken(r, *SHIPPED[:4], -1.0, 2.0))
+    for agree in (0.5, 0.6, 0.7, 0.8):
+        for sure in (0.8, 0.9, 0.95):
+            label = f"agreement {agree}, of weak ones {sure}"
+            say(label, lambda r, a=agree, s=sure: taken(r, *SHIPPED[:4], a, s))
     say(
         "as shipped",
         lambda r: taken(r, *SHIPPED),
@@ -314,6 +348,7 @@ def main() -> None:
     parser.add_argument("--strangers", type=int, default=300)
     parser.add_argument("--distractors", type=int, default=3_300)
     parser.add_argument("--part", choices=["report", "tune"], default="report")
+    parser.add_argument("--most", type=int, default=10**6, help="queries of this run")
     parser.add_argument("--work", help="folder that is kept, to go on with a build")
     parser.add_argument("-o", "--output", type=Path, default=Path("copies.json"))
     parser.add_argument("--evaluate", type=Path, metavar="FILE")

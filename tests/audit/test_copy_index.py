@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from counterproof.app.index import index as command
-from counterproof.audit import copy_index
+from counterproof.audit import copy_index, copy_search
 from counterproof.audit.copies import relate
 from counterproof.audit.copy_index import CopyIndex
 from counterproof.audit.copy_search import Searcher, read_query
@@ -176,6 +177,28 @@ def test_damaged_and_foreign_files_are_named(works: tuple[Path, Path], tmp_path:
         with pytest.raises(UserError, match=says) as caught:
             CopyIndex.open(path).references()
         assert str(path) in str(caught.value)
+
+
+def test_a_match_must_agree_over_the_shared_area(
+    works: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = ImageFile.open(save(tmp_path / "copy.jpg", scene(3)[:, ::-1]))
+    query = read_query(image)
+    with CopyIndex.open(works[0]) as opened:
+        searcher = Searcher(opened)
+        (match,) = searcher.search(query, image)
+        assert match.agrees is not None
+        assert match.agrees > 0.95
+        assert match.to_json()["agreement"] == round(match.agrees, 4)
+        monkeypatch.setattr(copy_search, "agreement", lambda *_, **__: 0.5)
+        assert searcher.search(query, image) == []
+        monkeypatch.setattr(
+            searcher,
+            "references",
+            [replace(item, location="/gone") for item in searcher.references],
+        )
+        (match,) = searcher.search(query, image)
+        assert match.agrees is None
 
 
 def test_the_command_answers_each_picture(works: tuple[Path, Path], tmp_path: Path) -> None:

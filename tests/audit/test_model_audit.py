@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,8 +11,12 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from counterproof.app.audit import audit
-from counterproof.audit.model_audit import audit_model, clopper_pearson
+from counterproof.audit import model_pictures
+from counterproof.audit.copy_search import read_query
+from counterproof.audit.model_audit import _headline, audit_model, clopper_pearson
+from counterproof.audit.model_pictures import Pictures
 from counterproof.errors import UserError
+from counterproof.findings import Relation
 from counterproof.settings import Settings
 
 Pixels = NDArray[np.uint8]
@@ -108,6 +113,72 @@ def test_folders_that_cannot_be_audited_are_named(folders: dict[str, Path], tmp_
         with pytest.raises(UserError, match=says) as caught:
             audit_model(folders["clean"], training, settings=settings)
         assert str(training) in str(caught.value)
+
+
+def test_an_audit_goes_on_where_it_was_stopped(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path)
+    read, seen = read_query, list[str]()
+    again: list[str] = []
+
+    def counts(image: Any) -> Any:
+        again.append(image.name)
+        return read(image)
+
+    def stops(image: Any) -> Any:
+        if len(seen) == 7:
+            raise KeyboardInterrupt
+        seen.append(image.name)
+        return read(image)
+
+    monkeypatch.setattr(model_pictures, "read_query", stops)
+    with pytest.raises(KeyboardInterrupt):
+        audit_model(folders["copying"], folders["training"], settings=settings)
+    monkeypatch.setattr(model_pictures, "read_query", counts)
+    assert audit_model(folders["copying"], folders["training"], settings=settings).answers[0].k == 2
+    assert len(again) == 12 - 7
+    again.clear()
+    (kept,) = (tmp_path / "audits").glob("*.pictures")
+    assert audit_model(folders["copying"], folders["training"], settings=settings).answers[0].k == 2
+    assert not again
+    kept.write_bytes(kept.read_bytes()[:5000])  # damaged: what it held is read anew
+    assert audit_model(folders["copying"], folders["training"], settings=settings).answers[0].k == 2
+    assert len(again) == 12
+
+
+def pairs_of(*agreements: float) -> dict[int, Relation]:
+    return {
+        number: Relation("copy", ("a", "b"), "copy.of", {"agreement": value})
+        for number, value in enumerate(agreements)
+    }
+
+
+def some_pictures(n: int) -> Pictures:
+    names = tuple(f"{i}" for i in range(n))
+    return Pictures(names, names, np.zeros((n, 768), np.float32), Path("none"))
+
+
+@pytest.mark.parametrize(
+    ("copies", "held", "leaked", "says"),
+    [
+        ((), (), set(), "clear"),
+        ((), (0.96,), set(), "clear"),
+        ((0.96,), (), set(), "found"),
+        ((0.96, 0.97), (0.96,), set(), "not_resolvable"),
+        ((0.96, 0.99), (0.96,), set(), "found"),  # far closer than likeness by nature
+        ((0.96, 0.99), (0.985,), set(), "not_resolvable"),
+        ((0.96,) * 9, (0.96,), set(), "found"),  # far more of them
+        ((0.96,), (1.0,), {"0"}, "found"),  # the held-out one is a training picture
+    ],
+)
+def test_the_headline_weighs_unseen_pictures(
+    copies: tuple[float, ...], held: tuple[float, ...], leaked: set[str], says: str
+) -> None:
+    made = others = some_pictures(100)
+    answer = _headline(pairs_of(*copies), made, pairs_of(*held), others, leaked)
+    assert answer.answer == says
+    assert (answer.k, answer.n) == (len(copies), 100)
 
 
 def test_the_interval_is_exact() -> None:
