@@ -1,7 +1,8 @@
 """What the quick profile costs: beside imagehash and a bare scaled decode, in one run.
 
     python benchmarks/scan.py FOLDER              speed, and cost by stage
-    python benchmarks/scan.py --memory COUNT      resident memory over COUNT small files
+    python benchmarks/scan.py --memory COUNT      resident memory over COUNT small files,
+                                                  [--profile quick] [--side 96]
 
 Speed: process CPU time, one thread, this process; the pictures of FOLDER that are JPEGs of
 at least 2 megapixels (copies with other last bytes make up --count, so that no two are the
@@ -13,6 +14,7 @@ import argparse
 import io
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -32,10 +34,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", type=int, metavar="COUNT")
+    parser.add_argument("--profile", default="standard", help="of the scan with --memory")
+    parser.add_argument("--side", type=int, default=96, help="of its pictures, in pixels")
     options = parser.parse_args()
     print(_machine())
     if options.memory:
-        memory(options.memory)
+        memory(options.memory, options.profile, options.side)
     elif options.folder:
         speed(options.folder, options.count, options.rounds)
     else:
@@ -200,8 +204,14 @@ def _stages(paths: list[Path], rounds: int) -> None:
         print(f"  {name:22} {cost / len(paths) * 1e3:7.3f}")
 
 
-def memory(count: int) -> None:
-    """Scan `count` small distinct files with two workers; sample the memory of all processes."""
+def memory(count: int, profile: str, side: int) -> None:
+    """Scan `count` small distinct files with two workers; sample the memory of all processes.
+
+    Args:
+        count: how many files.
+        profile: of the scan.
+        side: long side of the pictures in pixels.
+    """
     import numpy as np
     from PIL import Image
 
@@ -212,14 +222,24 @@ def memory(count: int) -> None:
             folder = base / "in" / f"{number // 1000:04}"
             folder.mkdir(parents=True, exist_ok=True)
             coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-            picture = Image.fromarray(coarse).resize((96, 72), Image.Resampling.BICUBIC)
+            size = side, side * 3 // 4
+            picture = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
             buffer = io.BytesIO()
             picture.save(buffer, "JPEG", quality=80)
             (folder / f"{number:07}.jpg").write_bytes(buffer.getvalue())
         print(f"{count:,} files made")
         command = [
             *(sys.executable, "-m", "counterproof", "scan", str(base / "in"), "-j", "2"),
-            *("--format", "text", "-o", str(base / "out.html"), "--case", str(base / "m.case")),
+            *(
+                "--profile",
+                profile,
+                "--format",
+                "text",
+                "-o",
+                str(base / "out.html"),
+                "--case",
+                str(base / "m.case"),
+            ),
         ]
         start = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -232,7 +252,9 @@ def memory(count: int) -> None:
         tenth = max(usage[: max(1, len(usage) // 10)])
         page = (base / "out.html").stat().st_size / 1e6
         case = (base / "m.case").stat().st_size / 1e6
-        print(f"exit code {process.returncode}, {samples[-1][0]:.0f} s")
+        seconds = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = (seconds.ru_utime + seconds.ru_stime) / count * 1e3
+        print(f"exit code {process.returncode}, {samples[-1][0]:.0f} s, CPU {cpu:.1f} ms a picture")
         print(
             f"resident memory of all processes: first tenth {tenth:.0f} MiB, most {max(usage):.0f}"
         )
