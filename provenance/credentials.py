@@ -7,9 +7,9 @@ rests on.
 """
 
 import datetime as dt
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, ClassVar
 
 from counterproof.analysis import Analyzer, Observation, Stage
@@ -147,6 +147,7 @@ def _judge(
     integrity = _integrity(reading, failures, successes, whole)
     spans: list[Standing] = []
 
+    @functools.cache
     def standing_of(label: str, known_by: dt.datetime | None) -> Standing | None:
         signature = reading.signatures.get(label)
         if signature is None:
@@ -357,7 +358,7 @@ class CredentialsAnalyzer(Analyzer):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
 
-    @cached_property
+    @functools.cached_property
     def trust(self) -> TrustStore:
         """The lists in force."""
         return load_trust(self.settings.home)

@@ -6,7 +6,7 @@ with what its quoting manifest recorded of it and what the library finds now.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from counterproof.findings import Claim, History
@@ -150,7 +150,6 @@ class _Walk:
     current: dict[tuple[str, str], list[tuple[str, str]]]
     left: int = _MAX_STEPS
     cut: bool = False
-    standings: dict[tuple[str, Any], Standing | None] = field(default_factory=dict)
 
 
 def walk_chain(reading: Reading, judge: Any, active_verified: bool) -> tuple[Step, bool]:
@@ -211,7 +210,7 @@ def _visit(
     declared = {str(item.get("url")).rpartition("/")[2] for item in references(claim)}
     # what the claim does not name is not signed, so it says nothing
     assertions = {key: value for key, value in store.items() if key in declared}
-    standing = _standing(walk, label, known_by)
+    standing = walk.judge(label, known_by)
     trusted = trusted and (role == "active" or (standing is not None and standing.verified))
     actions, types = _read_actions(assertions, label, role)
     step_known_by = (standing.proven_by if standing else None) or known_by
@@ -233,13 +232,6 @@ def _visit(
         standing=standing,
         trusted_path=trusted,
     )
-
-
-def _standing(walk: _Walk, label: str, known_by: Any) -> Standing | None:
-    key = (label, known_by)
-    if key not in walk.standings:
-        walk.standings[key] = walk.judge(label, known_by)
-    return walk.standings[key]
 
 
 def _version(claim: Mapping[str, Any]) -> int:

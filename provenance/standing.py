@@ -1,6 +1,7 @@
 """Who signed a claim, and was the certificate in force: judged for a day, never by the clock."""
 
 import datetime as dt
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,11 +61,11 @@ class Standing:
     def signer_json(self) -> dict[str, Any]:
         """Describe the signer: a name if a list vouches for it, else what it claims to be."""
         leaf = self.signature.chain[0]
+        _, organisation, issuer = _names(leaf)
         return {
             ("name" if self.listed else "claims_to_be"): name_of(leaf),
-            "organisation": _attribute(leaf.subject, NameOID.ORGANIZATION_NAME),
-            "issuer": _attribute(leaf.issuer, NameOID.COMMON_NAME)
-            or _attribute(leaf.issuer, NameOID.ORGANIZATION_NAME),
+            "organisation": organisation,
+            "issuer": issuer,
             "serial": f"{leaf.parsed.serial_number:x}",
             "sha256": fingerprint(leaf),
             "not_before": leaf.first.isoformat(),
@@ -92,15 +93,24 @@ def _list_json(item: TrustList | None) -> dict[str, str] | None:
 
 def name_of(certificate: Certificate) -> str:
     """Return the common name of a certificate's subject, else its organisation."""
-    subject = certificate.subject
-    return _attribute(subject, NameOID.COMMON_NAME) or _attribute(
-        subject, NameOID.ORGANIZATION_NAME
+    name, organisation, _ = _names(certificate)
+    return name or organisation
+
+
+@functools.lru_cache(maxsize=512)
+def _names(certificate: Certificate) -> tuple[str, str, str]:
+    """Return the subject's common name and organisation, and the issuer's name."""
+
+    def said(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
+        found = name.get_attributes_for_oid(oid)
+        return str(found[0].value)[:200] if found else ""
+
+    subject, issuer = certificate.subject, certificate.issuer
+    return (
+        said(subject, NameOID.COMMON_NAME),
+        said(subject, NameOID.ORGANIZATION_NAME),
+        said(issuer, NameOID.COMMON_NAME) or said(issuer, NameOID.ORGANIZATION_NAME),
     )
-
-
-def _attribute(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
-    found = name.get_attributes_for_oid(oid)
-    return str(found[0].value)[:200] if found else ""
 
 
 def judge(
