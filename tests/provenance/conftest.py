@@ -249,7 +249,7 @@ class Signing:
     def home(self, *signers: Authority, tsas: Iterable[x509.Certificate] = ()) -> Path:
         """Return a home in which the roots of some authorities are trusted."""
         tsas = tuple(tsas)
-        key = (*map(id, signers), *map(id, tsas))
+        key = tuple(item.root for item in signers), tsas
         if key not in self.homes:
             home = self.folder / f"home{len(self.homes)}"
             home.mkdir()
