@@ -1,4 +1,4 @@
-"""`counterproof detectors train|evaluate|compare|card`: the wing that learns to tell."""
+"""`counterproof detectors train|evaluate|calibrate|compare|card`: the wing that learns to tell."""
 
 import json
 from pathlib import Path
@@ -239,6 +239,61 @@ def compare(
     )
     _show(found, output, fmt)
     _judged(found, gate)
+
+
+@detectors.command(context_settings=_CONTEXT)
+@click.argument("table", metavar="TABLE", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path),
+    help="Where the levels go; the setting detector_levels names it to a scan.",
+)  # fmt: skip
+@click.option(
+    "--accused", default=2.0, show_default=True, metavar="PERCENT",
+    type=click.FloatRange(0.1, 20), help="Of like photographs, most that may be accused.",
+)  # fmt: skip
+@click.option(
+    "--missed", default=10.0, show_default=True, metavar="PERCENT",
+    type=click.FloatRange(0.1, 50), help="Of machine-made pictures, most that may be cleared.",
+)  # fmt: skip
+@_MOST
+def calibrate(table: Path, output: Path, accused: float, missed: float, most: int | None) -> None:
+    """Set the bundled detector's levels on your own photographs.
+
+    TABLE as for evaluate; photographs alone suffice (real/SOURCE/…), and then only the accusing
+    levels are set. At 2 % at least 49 photographs are needed.
+    """
+    from counterproof.detectors import calibration, samples
+    from counterproof.detectors.features import MODEL
+    from counterproof.detectors.measures import wilson
+    from counterproof.weights import open as open_weights
+
+    labelled = samples.read(table, both=False)
+    if most is not None:
+        labelled = samples.thinned(labelled, most)
+    model = open_weights(MODEL)
+    found = calibration.first_looks(labelled, _told)
+    for text in found.skipped:
+        _told(f"skipped {text}")
+    own, remarks = calibration.calibrated(
+        found,
+        model.card.thresholds,
+        model.sha256,
+        accused_share=accused / 100,
+        missed_share=missed / 100,
+    )
+    for remark in remarks:
+        _told(remark)
+    own.save(output)
+    click.echo(f"{own.photographs} photographs, {own.machine_made} machine-made pictures used")
+    click.echo(f"{found.outside} pictures outside the detector's scope")
+    for name, before in model.card.thresholds.items():
+        click.echo(f"  {name:<14} {before:7.3f} → {own.thresholds[name]:7.3f}")
+    if own.held_out:
+        share = wilson(own.accused, own.held_out)
+        click.echo(f"accused at the first look, sources held out: {share}, n {own.held_out}")
+    else:
+        click.echo("accused on sources held out: not known, there is one source")
+    click.echo(f"wrote {output}", err=True)
 
 
 @detectors.command(context_settings=_CONTEXT)

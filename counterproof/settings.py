@@ -50,6 +50,7 @@ class Settings:
         keys: names of key files to read private watermarks with.
         stores: manifest stores to recover credentials from.
         indices: indices of reference works to compare with.
+        detector_levels: levels that `counterproof detectors calibrate` set on own photographs.
     """
 
     home: Path
@@ -60,6 +61,7 @@ class Settings:
     keys: tuple[Path, ...] = ()
     stores: tuple[Path, ...] = ()
     indices: tuple[Path, ...] = ()
+    detector_levels: Path | None = None
 
 
 _PATHS = ("keys", "stores", "indices")
@@ -128,6 +130,8 @@ def _build(values: dict[str, Any]) -> Settings:
         values["home"] = Path(values["home"]).expanduser()
         for name in _PATHS:
             values[name] = tuple(Path(item).expanduser() for item in values.get(name, ()))
+        if (named := values.get("detector_levels")) is not None:
+            values["detector_levels"] = Path(named).expanduser()
         if isinstance(day := values.get("as_of"), str):
             values["as_of"] = dt.date.fromisoformat(day)
         if isinstance(text := values.get("online"), str):

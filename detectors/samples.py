@@ -43,22 +43,24 @@ class Sample:
     generator: str = ""
 
 
-def read(where: Path) -> list[Sample]:
+def read(where: Path, *, both: bool = True) -> list[Sample]:
     """Read a table or a folder of labelled pictures, in a stable order.
 
     Args:
         where: a CSV file with the columns `file` (relative to it) and `label`, and if present
             `source` and `generator`; or a folder that holds one folder per label, such as
             `real/` and `fake/`, each with one folder per source or with pictures.
+        both: whether pictures of both classes are needed; otherwise only photographs are.
 
     Raises:
         UserError: if the table lacks a column, a label is unknown, or a class is empty.
     """
     samples = _table(where) if where.is_file() else _folders(where)
-    for wanted in (False, True):
+    for wanted in (False, True) if both else (False,):
         if not any(sample.machine_made is wanted for sample in samples):
             kind = "machine-made pictures" if wanted else "photographs"
-            raise UserError(f"{where}: expected pictures of both classes, found no {kind}")
+            needed = "pictures of both classes" if both else "photographs"
+            raise UserError(f"{where}: expected {needed}, found no {kind}")
     return samples
 
 
@@ -104,11 +106,22 @@ def _label(word: str, where: str) -> bool:
         raise UserError(f"{where}: expected a label of {', '.join(LABELS)}, got {word!r}") from None
 
 
-def folds(samples: Sequence[Sample], count: int, seed: int) -> NDArray[np.int64]:
+def folds(
+    samples: Sequence[Sample],
+    count: int,
+    seed: int,
+    labels: Sequence[bool] = (False, True),
+) -> NDArray[np.int64]:
     """Assign each sample to one of `count` folds; a source is wholly in one.
 
     Each class is dealt out by itself, its largest sources first, to the fold that holds the
     fewest pictures of it, so that every fold holds both classes. Equal sizes are shuffled.
+
+    Args:
+        samples: pictures.
+        count: number of folds.
+        seed: of the shuffling.
+        labels: the classes that occur.
 
     Returns:
         Fold of each sample, 0 to `count` - 1, shape `(N,)`.
@@ -118,7 +131,7 @@ def folds(samples: Sequence[Sample], count: int, seed: int) -> NDArray[np.int64]
     """
     rng = np.random.default_rng(seed)
     place: dict[str, int] = {}
-    for label in (False, True):
+    for label in labels:
         sizes = Counter(s.source for s in samples if s.machine_made is label)
         if len(sizes) < count:
             kind = "machine-made pictures" if label else "photographs"

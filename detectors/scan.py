@@ -7,7 +7,7 @@ so that silence is not read as a clean bill.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import cv2
@@ -15,6 +15,7 @@ import numpy as np
 
 from counterproof import weights
 from counterproof.analysis import Analyzer, Observation, Stage
+from counterproof.detectors import levels as own_levels
 from counterproof.detectors.detector import Answer, Opinion, judge, levels, probability
 from counterproof.detectors.features import MODEL
 from counterproof.detectors.scope import UNTESTED, outside
@@ -41,10 +42,20 @@ class DetectorAnalyzer(Analyzer):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.model = weights.open(MODEL)
+        self.own: own_levels.OwnLevels | None = None
+        if settings.detector_levels is not None:
+            self.own = own_levels.load(
+                settings.detector_levels, self.model.sha256, self.model.card.thresholds
+            )
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """The user's own levels, or those of the card."""
+        return self.model.card.thresholds if self.own is None else self.own.thresholds
 
     def digest(self) -> str:
-        """The network, and the levels of its card."""
-        return f"{self.model.sha256} {sorted(self.model.card.thresholds.items())}"
+        """The network, and the levels in use."""
+        return f"{self.model.sha256} {sorted(self.thresholds.items())}"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield `detector.scope`, and at most one accusation."""
@@ -53,9 +64,10 @@ class DetectorAnalyzer(Analyzer):
         if reason is not None:
             yield self._scope({"abstained": True, "reason": reason.value})
             return
-        opinion = judge(pixels)
+        own = self.own is not None
+        opinion = own_levels.judge_by(pixels, self.thresholds) if own else judge(pixels)
         card = self.model.card
-        limits = levels(len(opinion.logits), card.thresholds)
+        limits = levels(len(opinion.logits), self.thresholds)
         details: dict[str, Any] = {"score": round(opinion.score, 3), "answer": opinion.answer.value}
         if opinion.answer in (Answer.ACCUSED, Answer.UNSTABLE):
             details |= {
@@ -96,6 +108,8 @@ class DetectorAnalyzer(Analyzer):
 
     def _error_rate(self) -> dict[str, Any]:
         """Of 1,000 held-out photographs, how many were accused; with the upper 95 % bound."""
+        if self.own is not None:
+            return own_levels.as_metric(self.own)
         for metric in self.model.card.metrics:
             if metric.name == "photographs_accused":
                 return {
