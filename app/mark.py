@@ -133,6 +133,7 @@ def _row(name: str, made: "MarkedImage") -> dict[str, Any]:
         "layers": {key: layer.to_json() for key, layer in made.layers.items()},
         "replaced": list(made.replaced),
         "recorded": made.recorded,
+        "reserved": list(made.reserved),
     }
 
 
@@ -147,6 +148,9 @@ def _tell(words: "Catalogue", name: str, made: "MarkedImage") -> None:
                 reason=words.ui(f"mark.reason.{layer.reason}"),
             )
             click.echo(f"{name}: {said}", err=True)
+    if made.reserved:
+        codes = ", ".join(made.reserved)
+        click.echo(words.ui("mark.reserved", name=name, codes=codes), err=True)
     if not made.recorded:
         click.echo(words.ui("mark.unrecorded", name=name), err=True)
     if made.replaced:

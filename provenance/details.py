@@ -16,7 +16,7 @@ from counterproof.provenance.standing import Standing
 if TYPE_CHECKING:
     from counterproof.provenance.credentials import Credential
 
-__all__ = ["describe", "named_assertions"]
+__all__ = ["describe", "named_assertions", "training_entries"]
 
 _MAX_ITEMS = 40
 _MAX_TREE = 60
@@ -147,10 +147,7 @@ def named_assertions(content: Any) -> dict[str, Any]:
         if label.startswith("c2pa.soft-binding"):
             bindings.append({"label": label, "alg": str(data.get("alg", ""))[:120]})
         elif "training-mining" in label:
-            entries = data.get("entries")
-            for name, entry in entries.items() if isinstance(entries, Mapping) else ():
-                use = entry.get("use") if isinstance(entry, Mapping) else ""
-                training[str(name)[:120]] = str(use)[:60]
+            training |= {name: entry["use"] for name, entry in _entries(data).items()}
         elif label == MARKING:
             marking = _marking(data)
         elif label.startswith("cawg.identity"):
@@ -164,6 +161,31 @@ def named_assertions(content: Any) -> dict[str, Any]:
         "identities": dict(identities),
         "assertions": declared[:_MAX_ITEMS],
     }
+
+
+def training_entries(content: Any) -> dict[str, dict[str, str]]:
+    """Return the entries on training and mining of a manifest: name → `use`, `constraint_info`."""
+    content = content if isinstance(content, Mapping) else {}
+    claim, store = content.get("claim"), content.get("assertion_store")
+    found: dict[str, dict[str, str]] = {}
+    if isinstance(claim, Mapping) and isinstance(store, Mapping):
+        for item in references(claim):
+            label = str(item.get("url")).rpartition("/")[2]
+            data = store.get(label)
+            if "training-mining" in label and isinstance(data, Mapping):
+                found |= _entries(data)
+    return dict(list(found.items())[:_MAX_ITEMS])
+
+
+def _entries(data: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    entries = data.get("entries")
+    found: dict[str, dict[str, str]] = {}
+    for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+        values = entry if isinstance(entry, Mapping) else {}
+        found[str(name)[:120]] = {"use": str(values.get("use") or "")[:60]}
+        if info := values.get("constraint_info"):
+            found[str(name)[:120]]["constraint_info"] = str(info)[:500]
+    return found
 
 
 def _marking(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ __all__ = ["PLUS", "Labels", "aigc_text", "merge", "properties"]
 
 PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-_PREFIXES = {EXTENSION: "Iptc4xmpExt", aigc.NAMESPACE: "TC260", PLUS: "plus"}
+_TDM = "http://www.w3.org/ns/tdmrep/"
+_PREFIXES = {EXTENSION: "Iptc4xmpExt", aigc.NAMESPACE: "TC260", PLUS: "plus", _TDM: "tdm"}
 _TRAINING = {
     "allowed": "http://ns.useplus.org/ldf/vocab/DMI-ALLOWED",
     "not-allowed": "http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED",

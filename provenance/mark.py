@@ -66,6 +66,7 @@ class MarkedImage:
         path: where it was written; None if it was not.
         replaced: labels that said something else before, as `name: value`.
         recorded: whether the manifest store took the manifest.
+        reserved: codes of the reservations of rights that its sources state and it keeps.
     """
 
     data: bytes = field(repr=False)
@@ -78,6 +79,7 @@ class MarkedImage:
     path: Path | None = None
     replaced: tuple[str, ...] = ()
     recorded: bool = True
+    reserved: tuple[str, ...] = ()
 
     def image(self) -> "Image.Image":
         """Return the picture as Pillow reads it; what is saved from it carries no marks."""
@@ -194,6 +196,7 @@ def _mark_one(
         path=target,
         replaced=tuple(job.replaced),
         recorded=_record(job.image, signed.store, options, settings),
+        reserved=job.reserved.codes,
     )
     if target is not None:
         write_pair(target, marked.data, marked.sidecar, options.overwrite)

@@ -13,8 +13,11 @@ from counterproof.images import ImageFile
 from counterproof.provenance.keys import Identity
 from counterproof.provenance.label_writer import SOURCE_TYPES
 from counterproof.provenance.mark_options import LAYERS, MARKING, Intent, Layer, MarkOptions
+from counterproof.provenance.mark_rights import Reserved, merged, read_reserved
+from counterproof.provenance.rights import reserved_properties
 from counterproof.provenance.sign import (
     SIGNABLE,
+    TRAINING_MINING,
     Ingredient,
     Signed,
     actions_of,
@@ -64,6 +67,7 @@ class Layers:
         self.bindings: list[dict[str, Any]] = []
         self.mark_id = ""
         self.label: dict[str, Any] = {}
+        self.reserved = Reserved()
 
     @property
     def wants_watermark(self) -> bool:
@@ -76,9 +80,16 @@ class Layers:
 
         Raises:
             ImageError: `unsupported` for a TIFF of several pages that is not to have a sidecar.
-            UserError: if it says that a model made or edited it, or a label is asked for.
+            UserError: if it says that a model made or edited it, or a label is asked for; or if
+                training is to be allowed and a source reserves it.
         """
         image = self.original
+        self.reserved = read_reserved(self._sources(), self.settings)
+        if self.options.training == "allowed" and self.reserved.codes:
+            raise UserError(
+                f"{image.name}: it, its parent or a component reserves rights "
+                f"({', '.join(self.reserved.codes)}); it cannot be marked as allowed for training"
+            )
         if image.format == "tiff" and image.info.frames > 1 and not self.options.sidecar:
             raise ImageError(
                 "unsupported",
@@ -238,7 +249,9 @@ class Layers:
             options.constraint,
             text,
         )
-        values = label_writer.properties(labels)
+        kept = reserved_properties(self.image)
+        carried = {n: text for n, text in self.reserved.properties.items() if n not in kept}
+        values = carried | label_writer.properties(labels)
         reason = ""
         try:
             packet, before = label_writer.merge(packet_of(self.image), values)
@@ -265,8 +278,12 @@ class Layers:
         self.layers["credential"] = Layer("applied")
         steps, ingredients = self._steps()
         assertions = [actions_of(steps), *self.bindings]
+        entries = self.reserved.entries_without(reserved_properties(self.image))
         if self.options.training:
-            assertions.append(training_of(self.options.training, self.options.constraint))
+            asked = training_of(self.options.training, self.options.constraint)
+            entries = merged(asked["data"]["entries"], entries)
+        if entries:
+            assertions.append({"label": TRAINING_MINING, "data": {"entries": entries}})
         said = {name: layer.to_json() for name, layer in self.layers.items()}
         marking: dict[str, Any] = {"intent": self.intent.value, "layers": said}
         if self.label:
@@ -289,6 +306,12 @@ class Layers:
         )
         self._check_whole(signed.data)
         return signed
+
+    def _sources(self) -> list[ImageFile]:
+        """Return the picture, its parent and its components."""
+        limits, options = self.settings.limits, self.options
+        named = [*([] if options.parent is None else [options.parent]), *options.components]
+        return [self.original, *(ImageFile.open(_path(item), limits=limits) for item in named)]
 
     def _settle(self) -> None:
         """Lay out an AVIF or HEIC so that the C2PA library can follow it."""

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from counterproof.provenance.credentials import Credential
     from counterproof.provenance.trust import TrustStore
 
-__all__ = ["PLUS", "TDM", "RightsAnalyzer", "training_mining"]
+__all__ = [
+    "PLUS",
+    "TDM",
+    "RightsAnalyzer",
+    "reserved_entries",
+    "reserved_properties",
+    "signs_rights",
+    "training_mining",
+]
 
 PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
 TDM = "http://www.w3.org/ns/tdmrep/"
@@ -47,6 +55,7 @@ _RESERVED = {
 }
 _USES = ("allowed", "notAllowed", "constrained")
 _ASSERTION = b"training-mining"
+_TAKEN = ("verified", "intact", "unchecked")  # states of a credential whose word is somebody's
 _MAX_QUOTE = 100
 _MAX_ADDRESS = 500
 
@@ -84,7 +93,7 @@ class RightsAnalyzer(Analyzer):
         if found:
             yield from _data_mining(found)
             yield from _tdm(found)
-        if _may_sign_rights(image):
+        if signs_rights(image):
             from counterproof.provenance.credentials import read_credential
 
             credential = read_credential(image, self.trust, self.settings.as_of)
@@ -159,11 +168,55 @@ def _tdm(found: Sequence[Packet]) -> Iterator[Finding]:
                     return
 
 
-def _may_sign_rights(image: "ImageFile") -> bool:
+def signs_rights(image: "ImageFile") -> bool:
+    """Tell whether a credential of the picture may hold entries on training and mining."""
     stores = [block.data for block in image.blocks("c2pa")]
     if image.sidecar:
         stores.append(image.sidecar)
     return any(_ASSERTION in store for store in stores)
+
+
+def reserved_properties(image: "ImageFile") -> dict[Name, str]:
+    """Return the XMP properties by which a picture reserves rights, to be written elsewhere.
+
+    `DataMining` as its address in the vocabulary, with `OtherConstraints` beside it; the TDM
+    `reservation`, always 1, with its `policy`. Nothing of what is allowed.
+    """
+    found = packets(image, _MENTIONS, _PROPERTIES)
+    values: dict[Name, str] = {}
+    for packet in found:
+        for value in packet.get(PLUS, "DataMining"):
+            code = _mining_code(value)
+            if code in _RESERVED and (PLUS, "DataMining") not in values:
+                values[PLUS, "DataMining"] = _VOCABULARY + code
+                text = next(iter(packet.get(PLUS, "OtherConstraints")), "")
+                if text:
+                    values[PLUS, "OtherConstraints"] = text
+        for space in _TDM_NAMES:
+            if "1" in packet.get(space, "reservation") and (TDM, "reservation") not in values:
+                values[TDM, "reservation"] = "1"
+                policy = next(iter(packet.get(space, "policy")), "")
+                if policy:
+                    values[TDM, "policy"] = policy[:_MAX_ADDRESS]
+    return values
+
+
+def reserved_entries(credential: "Credential") -> dict[str, dict[str, str]]:
+    """Return the entries of a credential that do not allow a use: name → `use`, `constraint_info`.
+
+    Names are those of CAWG 1.1; C2PA 2.0 named the same uses.
+    """
+    from counterproof.provenance.details import training_entries
+
+    if credential.state not in _TAKEN:
+        return {}
+    reading = credential.reading
+    found: dict[str, dict[str, str]] = {}
+    for name, entry in training_entries(reading.contents.get(reading.active)).items():
+        if entry["use"] in ("notAllowed", "constrained"):
+            prefix, _, use = name.partition(".")
+            found[f"cawg.{use}" if prefix == "c2pa" else name] = entry
+    return found
 
 
 def training_mining(credential: "Credential") -> Finding | None:
@@ -177,7 +230,7 @@ def training_mining(credential: "Credential") -> Finding | None:
     """
     from counterproof.provenance.details import named_assertions
 
-    if credential.state not in ("verified", "intact", "unchecked"):
+    if credential.state not in _TAKEN:
         return None
     reading = credential.reading
     entries = named_assertions(reading.contents.get(reading.active))["training_mining"]

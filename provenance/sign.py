@@ -18,12 +18,22 @@ from counterproof.provenance.certificates import SIGNER_USAGES
 from counterproof.provenance.keys import Identity
 from counterproof.provenance.manifest_store import library_version
 
-__all__ = ["SIGNABLE", "Ingredient", "Signed", "actions_of", "sign", "training_of"]
+__all__ = [
+    "SIGNABLE",
+    "TRAINING_ENTRIES",
+    "TRAINING_MINING",
+    "Ingredient",
+    "Signed",
+    "actions_of",
+    "sign",
+    "training_of",
+]
 
 SIGNABLE = ("jpeg", "png", "webp", "tiff", "avif", "gif", "heic", "heif")
 """Formats that are signed; of HEIC and HEIF the pixels are never coded again."""
 
-_TRAINING_ENTRIES = (
+TRAINING_MINING = "cawg.training-mining"
+TRAINING_ENTRIES = (
     "cawg.ai_generative_training",
     "cawg.ai_inference",
     "cawg.ai_training",
@@ -78,8 +88,8 @@ def training_of(use: str, constraint: str = "") -> dict[str, Any]:
     entry = {"use": _USES[use]}
     if constraint:
         entry["constraint_info"] = constraint
-    entries = {name: dict(entry) for name in _TRAINING_ENTRIES}
-    return {"label": "cawg.training-mining", "data": {"entries": entries}}
+    entries = {name: dict(entry) for name in TRAINING_ENTRIES}
+    return {"label": TRAINING_MINING, "data": {"entries": entries}}
 
 
 def actions_of(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
