@@ -56,7 +56,10 @@ _EXTENSIONS = {
     "mp3": ("mp3",),
     "wav": ("wav", "wave"),
     "pdf": ("pdf", "ai"),
-    "raw": ("cr2", "cr3", "crw", "nef", "nrw", "arw", "sr2", "srf", "orf", "rw2", "raf", "pef"),
+    "raw": (
+        *("cr2", "cr3", "crw", "nef", "nrw", "arw", "sr2", "srf", "orf", "rw2", "raf", "pef"),
+        *("srw", "x3f", "mrw", "3fr", "erf", "kdc", "dcr", "rwl", "iiq"),
+    ),
 }
 _FORMAT_OF = {ending: name for name, endings in _EXTENSIONS.items() for ending in endings}
 # Tags that describe the layout of a TIFF file, not where its picture comes from.
@@ -104,6 +107,10 @@ class FileAnalyzer(Analyzer):
             )
             return
         yield from _damage(image)
+        if image.preview is not None:
+            info = image.info
+            details = {"width": info.width, "height": info.height}
+            yield Finding(self.name, "file.preview.only", details=details)
         yield from self._thumbnail(image, small)
 
     def _unexamined(self, image: ImageFile, kind: str) -> Iterable[Observation]:

@@ -23,6 +23,8 @@ IMAGE_SUFFIXES = frozenset(
     for name in (
         *("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "tif", "tiff", "bmp", "dib"),
         *("avif", "avifs", "heic", "heif", "hif", "jxl", "svg", "dng"),
+        *("cr2", "cr3", "crw", "nef", "nrw", "arw", "sr2", "srf", "orf", "rw2", "raf", "pef"),
+        *("srw", "x3f", "mrw", "3fr", "erf", "kdc", "dcr", "rwl", "iiq"),
         *("mp4", "m4v", "mov", "qt", "avi", "m4a", "mp3", "wav", "pdf"),
     )
 )

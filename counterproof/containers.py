@@ -4,7 +4,7 @@ Every walk is bounded by the bytes in hand, never by what a length field promise
 at the first thing it cannot follow: what was listed until then is kept, `damage` says why it
 stopped. Offsets and lengths are of the file, so that coverage of a signature can be stated.
 TIFF and EXIF directories are walked in `tiff`, boxes of AVIF and HEIC in `bmff`,
-video and sound in `media`, documents in `pdf`.
+video and sound in `media`, documents in `pdf`, camera raw files in `raw`.
 
 Sources: JPEG ITU-T T.81 annex B; PNG third edition §5 and §11; WebP RFC 9649; GIF89a §17-26;
 CIPA DC-007 (MPF); XMP part 3 for where packets live.
@@ -17,8 +17,10 @@ from collections.abc import Callable
 
 from counterproof.blocks import Block, Container, Damaged, Notes
 from counterproof.bmff import walk_bmff
+from counterproof.jxl import walk_jxl
 from counterproof.media import is_mpeg_audio, walk_mp3, walk_mp4, walk_riff
 from counterproof.pdf import walk_pdf
+from counterproof.raw import walk_raw
 from counterproof.tiff import walk_tiff
 
 __all__ = ["UNEXAMINED", "Block", "Container", "sniff", "walk"]
@@ -96,6 +98,8 @@ _NAMED = (
     (b"MMOR", "raw"),
     (b"IIU\0", "raw"),
     (b"II\x1a\0\0\0HEAPCCDR", "raw"),
+    (b"FOVb", "raw"),
+    (b"\0MRM", "raw"),
     (b"\x76\x2f\x31\x01", "exr"),
     (b"%PDF-", "pdf"),
 )
@@ -548,9 +552,10 @@ _WALKERS: dict[str, Callable[[Notes], None]] = {
     "avif": _walk_boxes,
     "heic": _walk_boxes,
     "heif": _walk_boxes,
-    "jxl": _walk_boxes,
+    "jxl": walk_jxl,
     "jp2": _walk_boxes,
     "svg": _walk_svg,
+    "raw": walk_raw,
     "mp4": walk_mp4,
     "mov": walk_mp4,
     "m4a": walk_mp4,

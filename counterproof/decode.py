@@ -84,7 +84,9 @@ _STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}
 _READER_BYTES = {"webp": 12, "avif": 8, "heic": 8, "heif": 8, "gif": 1, "tiff": 3}
 _SAMPLE_BYTES = 2  # of a coefficient that a progressive JPEG keeps until its last scan
 _MAX_SCANNED = 6_000_000_000  # coefficients that all scans of a progressive JPEG may visit: 10 s
-_UPRIGHT_BY_READER = ("tiff", "heic", "heif")
+_UPRIGHT_BY_READER = ("tiff", "heic", "heif", "jxl")
+_RAW = ("raw", "dng")
+_JXL_BYTES = 24  # per pixel: libjxl works in 32-bit floats, three channels, and the result
 _INVERSE = {6: 8, 8: 6}
 
 
@@ -239,6 +241,13 @@ def describe(image: "ImageFile") -> FileInfo:
     found = image.metadata
     width, height, frames, mode = found.width, found.height, found.frames, found.mode
     alpha, turned = found.alpha, image.orientation >= 5
+    if image.format in _RAW and image.preview is not None:
+        # the sizes in a raw file are those of its first directory, often a thumbnail's
+        shown = image.preview.metadata
+        width, height, mode, frames = shown.width, shown.height, shown.mode, 1
+        turned = _preview_turn(image) >= 5
+        if image.preview.orientation >= 5:
+            width, height = height, width
     if image.format in READERS and image.format != "jpeg":
         try:
             picture = _open(image)
@@ -275,13 +284,64 @@ def describe(image: "ImageFile") -> FileInfo:
 def pixels(image: "ImageFile", max_side: int | None) -> "Pixels":
     """Decode the first frame to upright RGB; see `ImageFile.pixels`."""
     _check_side(max_side)
-    array = _jpeg(image, max_side, "RGB") if image.format == "jpeg" else None
     orientation = 1 if image.format in _UPRIGHT_BY_READER else image.orientation
+    if image.format in _RAW:
+        array: Pixels | None = _preview(image, max_side)
+        orientation = _preview_turn(image)
+    elif image.format == "jxl":
+        array = _jxl(image)
+    else:
+        array = _jpeg(image, max_side, "RGB") if image.format == "jpeg" else None
     if array is None:
         array = _decode(image, max_side, orientation)
     array = upright(_shrink(array, max_side, image), orientation)
     array.setflags(write=False)
     return array
+
+
+def _preview(image: "ImageFile", max_side: int | None) -> "Pixels":
+    """Decode the preview of a raw file, as it is stored: the raw data are not developed."""
+    if image.preview is None:
+        what = f"{image.format} files are not developed, and it holds no preview"
+        raise _error(image, "unsupported", what)
+    try:
+        array = image.preview.pixels(max_side)
+    except ImageError as err:
+        reason = str(err).removeprefix(f"{image.preview.name}: ")
+        raise ImageError(err.cause, f"{image.name}: its preview: {reason}") from err
+    image.flaws.extend(f"preview: {flaw}" for flaw in image.preview.flaws)
+    return array
+
+
+def _preview_turn(image: "ImageFile") -> int:
+    """Return how a preview still has to be turned: not at all where it says so itself."""
+    preview = image.preview
+    stated = preview is not None and preview.exif_directories is not None
+    return 1 if stated else image.orientation
+
+
+def _jxl(image: "ImageFile") -> "Pixels":
+    """Decode JPEG XL to 8 bits, upright, with the optional reader; transparency goes over white."""
+    try:
+        import pylibjxl
+    except ImportError as err:
+        what = "JPEG XL pictures are decoded with an extra: pip install 'counterproof[jxl]'"
+        raise ImageError("unsupported", f"{image.name}: {what}") from err
+    try:
+        found = pylibjxl.probe(image.data)
+        width, height = int(found["width"]), int(found["height"])
+        _check_size(image, width, height)
+        _check_memory(image, len(image.data) + _JXL_BYTES * width * height)
+        array: NDArray[Any] = pylibjxl.decode(image.data)
+    except READER_FAULTS as err:
+        raise _fault(image, err) from err
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.shape[2] in (2, 4):
+        alpha = array[:, :, -1:].astype(np.uint16)
+        over = array[:, :, :-1] * alpha + 255 * (255 - alpha) + 127
+        array = (over // 255).astype(np.uint8)
+    return np.ascontiguousarray(np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array)
 
 
 def luminance(image: "ImageFile", max_side: int) -> "Pixels":

@@ -18,7 +18,7 @@ from counterproof.containers import walk
 from counterproof.errors import ImageError
 from counterproof.findings import FileInfo
 from counterproof.settings import Limits
-from counterproof.tiff import Exif, exif_directories
+from counterproof.tiff import Exif, exif_directories, join_exif
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,10 +127,24 @@ class ImageFile:
     @cached_property
     def exif_directories(self) -> Exif | None:
         """Where the EXIF tags lie, read in microseconds; None without EXIF or if malformed."""
+        parts = {block.key: block.data for block in self.blocks("exif") if block.key}
         try:
+            if parts:  # Canon's CR3 keeps the directories apart
+                return join_exif(parts)
             return exif_directories(self.exif_data) if self.exif_data else None
         except Damaged:
             return None
+
+    @cached_property
+    def preview(self) -> "ImageFile | None":
+        """Of a camera raw file, the largest JPEG in it, which stands for the picture."""
+        from counterproof.raw import find_preview
+
+        found = find_preview(self.data) if self.format in ("raw", "dng") else None
+        if found is None:
+            return None
+        data = self.data[found.offset : found.offset + found.length]
+        return ImageFile(data, f"{self.name}: preview", self.limits, None)
 
     @cached_property
     def exif(self) -> "Image.Exif":

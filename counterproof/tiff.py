@@ -14,7 +14,17 @@ from dataclasses import dataclass
 
 from counterproof.blocks import Damaged, Notes
 
-__all__ = ["Directory", "Entry", "Exif", "clean", "exif_directories", "pages", "walk_tiff"]
+__all__ = [
+    "Directory",
+    "Entry",
+    "Exif",
+    "clean",
+    "exif_directories",
+    "join_exif",
+    "pages",
+    "tile_offsets",
+    "walk_tiff",
+]
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
@@ -22,8 +32,10 @@ _SIZES |= {16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 9: "I", 13: "I", 16: "Q", 18: "Q"}
 _KINDS = {700: "xmp", 33723: "iptc", 34377: "iptc", 34675: "icc", 0xCD41: "c2pa"}
 _MAX_IFDS = 10_000
+_MAX_SUB_IFDS = 200
 _MAX_ENTRIES = 65_535
 _MAX_STRIPS = 500_000
+_MAKERS_OWN = (b"RO", b"RS", b"U\0")  # Olympus and Panasonic: TIFF but for this number
 _CFA, _LINEAR_RAW = 32803, 34892
 
 
@@ -55,7 +67,7 @@ class _Layout:
 def _layout(data: bytes) -> _Layout:
     order = {b"II": "<", b"MM": ">"}.get(data[:2], "")
     version = data[2:4] if order == "<" else data[3:1:-1]
-    if not order or version not in (b"*\0", b"+\0") or len(data) < 8:
+    if not order or version not in (b"*\0", b"+\0", *_MAKERS_OWN) or len(data) < 8:
         raise Damaged("expected a TIFF header")
     big = version == b"+\0"
     if len(data) < (16 if big else 8):
@@ -208,6 +220,58 @@ def pages(data: bytes) -> tuple[str, bool, list[Directory]]:
     except Damaged as err:
         raise ValueError(str(err)) from err
     return layout.order, layout.big, list(seen.values())
+
+
+def join_exif(parts: dict[str, bytes]) -> Exif:
+    """Join directories that a file keeps apart, each with a TIFF header of its own, into one.
+
+    Args:
+        parts: name of the directory (`ifd0`, `exif`, `gps`) → its TIFF structure.
+
+    Raises:
+        Damaged: if there is no `ifd0`, or one of them cannot be read.
+    """
+    joined = exif_directories(parts.get("ifd0", b""))
+    data, found = joined.data, {"ifd0": joined.directories["ifd0"]}
+    for name, part in parts.items():
+        other = exif_directories(part)
+        if name == "ifd0" or other.order != joined.order:
+            continue
+        moved = {
+            tag: Entry(e.kind, e.count, e.at + len(data), e.length)
+            for tag, e in other.directories["ifd0"].entries.items()
+        }
+        found[name] = Directory(moved, 0)
+        data += part
+    return Exif(data, joined.order, joined.big, joined.first, found)
+
+
+def tile_offsets(data: bytes) -> frozenset[int]:
+    """Return where the tiles of a TIFF file begin, and strips where a page has several.
+
+    Raises:
+        Damaged: if it is no TIFF file.
+    """
+    layout = _layout(data)
+    found: set[int] = set()
+    pending, seen = [layout.first], set[int]()
+    while pending and len(seen) < _MAX_SUB_IFDS:
+        offset = pending.pop()
+        if not offset or offset in seen:
+            continue
+        seen.add(offset)
+        try:
+            directory = _read(data, layout, offset)
+        except Damaged:
+            continue
+        pending.append(directory.next)
+        if (entry := directory.entries.get(330)) and entry.count <= 64:
+            pending += _values(data, layout, entry)
+        for tag in (273, 324):
+            entry = directory.entries.get(tag)
+            if entry and (tag == 324 or entry.count > 1) and entry.count <= _MAX_STRIPS:
+                found.update(_values(data, layout, entry))
+    return frozenset(found)
 
 
 def walk_tiff(notes: Notes) -> None:

@@ -251,6 +251,8 @@ def _ask_library(image: "ImageFile", outside: bytes | None) -> tuple[str | None,
     import c2pa
 
     mime = image.metadata.mime if image.format else _SIDECAR_MIME
+    if image.format == "raw" and image.data[:4] in (b"II*\0", b"MM\0*"):
+        mime = "image/tiff"  # what most camera raw files are
     try:
         if outside is not None:
             reader = c2pa.Reader(mime, image.stream(), outside, context=context)

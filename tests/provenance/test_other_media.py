@@ -119,3 +119,13 @@ def test_the_head_of_a_film_in_pieces_is_not_called_altered(signing: Any, author
     head = data.partition(b"mdat")[0][:-4]
     assert ImageFile.open(head).metadata.has_content is False
     assert signing.look(head, authority).answers[0] == "unchecked"
+
+
+def test_a_signed_raw_file(signing: Any, authority: Any) -> None:
+    raw: Any = runpy.run_path(str(Path(__file__).parents[1] / "counterproof" / "test_raw.py"))
+    data, _ = signing.sign(authority, raw["nef"](raw["jpeg"]()), mime="image/tiff")
+    assert ImageFile.open(data).format == "raw"
+    seen = signing.look(data, authority)
+    assert seen.answers == ("intact", "user", "in_validity", "complete", "synthetic")
+    changed = data[:300] + bytes([data[300] ^ 1]) + data[301:]
+    assert signing.look(changed, authority).status == "altered"
