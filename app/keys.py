@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from counterproof.errors import UserError
+from counterproof.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
     from counterproof.provenance.keylint import Defect
@@ -51,9 +51,11 @@ def init(organisation: str, name: str, algorithm: str, days: int, lang: str | No
 def doctor(cert: str, key_file: str | None, as_of: str | None, fmt: str, lang: str | None) -> None:
     """Name what is wrong with a certificate or chain in PEM, the signer's first.
 
-    Exit code 1 if signing or reading fails for it, else 0.
+    Exit code 1 if signing or reading fails for it, else 0. With the extra `lint`, pkilint adds
+    what RFC 5280 forbids besides.
     """
     from counterproof.provenance.keylint import lint_chain, read_key
+    from counterproof.provenance.pkix_lint import general_defects
     from counterproof.settings import load_settings
     from counterproof.text import catalogue
 
@@ -68,9 +70,12 @@ def doctor(cert: str, key_file: str | None, as_of: str | None, fmt: str, lang: s
         password = os.environ.get("COUNTERPROOF_KEY_PASSWORD")
         key = read_key(text, key_file, password.encode() if password else None)
         found += _file_defects(Path(key_file), text)
-    found = sorted(
-        [*lint_chain(data, cert, as_of=moment, key=key), *found], key=lambda item: not item.fatal
-    )
+    found += lint_chain(data, cert, as_of=moment, key=key)
+    try:
+        found += general_defects(data, cert)
+    except MissingExtra:
+        click.echo(words.ui("keys.no_linter"), err=True)
+    found.sort(key=lambda item: not item.fatal)
     if fmt == "json":
         rows = [{**item.to_json(), "says": _sentence(words, item)} for item in found]
         click.echo(json.dumps({"path": cert, "defects": rows}, indent=1, ensure_ascii=False))

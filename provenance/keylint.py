@@ -2,9 +2,9 @@
 
 The C2PA library refuses a certificate with "the certificate is invalid" and no reason. Each
 rule here has a code of its own, and its sentence lies in the text catalogue as
-`keys.defect.CODE`. The rules are those of the C2PA profile, checked with `cryptography`. A general
-linter was tried: pkilint 0.13.3 (7 further packages) names 3 of the 25 defective variants of the
-tests by their defect at its level of errors, since RFC 5280 allows most of them.
+`keys.defect.CODE`. The rules are those of the C2PA profile, checked with `cryptography`. A
+linter that others keep (`pkix_lint`) adds the general rules of RFC 5280; it cannot stand in for
+these, as it names 3 of the 25 defective variants of the tests: RFC 5280 allows most of them.
 
 Sources: C2PA 2.4 §14.5 (certificate profile); RFC 5280 §4; the library's behaviour, variant by
 variant, is held by tests/provenance/test_keys.py.

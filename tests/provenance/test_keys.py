@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from counterproof.errors import ProvenanceError, UserError
+from counterproof.errors import MissingExtra, ProvenanceError, UserError
 from counterproof.provenance import keys
 from counterproof.provenance.keylint import lint_chain, read_key
 from counterproof.provenance.sign import actions_of, sign
@@ -389,3 +389,37 @@ def test_no_error_and_no_repr_shows_a_key(tmp_path: Path) -> None:
     shown = repr(keys.from_files(cert, key))
     assert body not in shown
     assert "PRIVATE" not in shown
+
+
+def test_a_general_linter_adds_what_rfc_5280_forbids() -> None:
+    pytest.importorskip("pkilint")
+    from counterproof.provenance.pkix_lint import general_defects
+
+    found = general_defects(chain(), "no identifier on the authority")
+    assert [(item.code, item.fatal, item.subject) for item in found] == [
+        ("rfc5280", False, MIDDLE.rfc4514_string())
+    ]
+    assert found[0].details == {"found": "pkix.certificate_skid_ca_missing"}
+    missing_identifier = general_defects(chain(aki=False), "named by us already")
+    assert missing_identifier == found
+
+
+def test_what_init_makes_satisfies_the_general_linter(tmp_path: Path) -> None:
+    pytest.importorskip("pkilint")
+    from counterproof.provenance.pkix_lint import general_defects
+
+    for number, algorithm in enumerate(("es256", "ps256", "ed25519")):
+        folder = keys.init_identity(tmp_path / str(number), "Example", algorithm=algorithm)
+        assert general_defects((folder / "chain.pem").read_bytes(), "chain") == []
+        assert general_defects((folder / "root.pem").read_bytes(), "root") == []
+
+
+def test_a_linter_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from counterproof.provenance import pkix_lint
+
+    pkix_lint._linter.cache_clear()
+    monkeypatch.setitem(sys.modules, "pkilint", None)
+    with pytest.raises(MissingExtra, match=r"counterproof\[lint\]"):
+        pkix_lint.general_defects(chain(), "x")
