@@ -134,7 +134,7 @@ def search(
         for match in row["matches"]:
             click.echo(words.ui("index.match", picture=name, **_shown(match, words)))
         for hit in row.get("listed", []):
-            click.echo(words.ui("index.hit", picture=name, **hit))
+            click.echo(_hit(name, hit, words))
     summary = words.ui("index.summary", found=counts["found"], n=counts["n"])
     click.echo(summary, err=fmt != "text")
     if output:
@@ -155,16 +155,16 @@ def _search(
     pairs: "list[Pair]",
 ) -> "Iterator[dict[str, Any]]":
     from counterproof.audit.case import display_path
-    from counterproof.audit.copies import listed_hits
     from counterproof.audit.copy_index import CopyIndex
     from counterproof.audit.copy_page import Pair
     from counterproof.audit.copy_search import Searcher, read_query
+    from counterproof.audit.hash_lists import HashLists
     from counterproof.audit.sources import expand
     from counterproof.images import ImageFile
 
     with CopyIndex.open(index_file) as works:
         searcher = Searcher(works)
-        listed = works.listed()
+        listed = HashLists(works.listed())
         for ref in expand(paths):
             row: dict[str, Any] = {"path": display_path(ref.path), "matches": []}
             try:
@@ -172,16 +172,13 @@ def _search(
                     raise ImageError("missing", ref.problem.partition(": ")[2])
                 image = ImageFile.open(ref.path, limits=settings.limits)
                 found = searcher.search(read_query(image), image)
-                hits = list(listed_hits(image, listed))
+                hits = list(listed.hits(image, found))
             except ImageError as err:
                 yield row | {"error": str(err)}
                 continue
             row["matches"] = [match.to_json() for match in found]
             if hits:
-                row["listed"] = [
-                    {"list": item.source, "label": item.label, "hash": item.kind, "bits": bits}
-                    for item, bits in hits
-                ]
+                row["listed"] = [hit.to_json() for hit in hits]
             for match, value in zip(found, row["matches"], strict=True):
                 says = words.ui("index.pair", **_shown(value, words))
                 place = match.fit
@@ -195,6 +192,13 @@ def _search(
                     )
                 )
             yield row
+
+
+def _hit(name: str, hit: "dict[str, Any]", words: "Catalogue") -> str:
+    said = {key: str(hit[key]) for key in ("list", "label", "hash")}
+    text = words.ui("index.hit", picture=name, bits=str(hit["distance_bits"]), **said)
+    match = hit.get("confirmed_by")
+    return words.ui("index.confirmed", hit=text, **_shown(match, words)) if match else text
 
 
 def _shown(match: "dict[str, Any]", words: "Catalogue") -> dict[str, str]:

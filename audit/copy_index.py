@@ -11,10 +11,8 @@ are refused, never compared.
 """
 
 import contextlib
-import csv
 import json
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from counterproof.audit.case import display_path
+from counterproof.audit.hash_lists import Listed, read_list
 from counterproof.audit.local_features import (
     ALGORITHM,
     MAX_REFERENCE,
@@ -40,7 +39,7 @@ from counterproof.settings import Settings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["INDEX_SCHEMA", "Added", "CopyIndex", "Listed", "Reference"]
+__all__ = ["INDEX_SCHEMA", "Added", "CopyIndex", "Reference"]
 
 INDEX_SCHEMA = "counterproof.index/1"
 _BATCH = 32
@@ -76,16 +75,6 @@ class Reference:
     sha256: str
     size: tuple[int, int]
     reserved: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One line of a hash list: somebody's word about a picture that is not here."""
-
-    kind: str
-    value: str
-    label: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +230,7 @@ class CopyIndex:
                 SHA-256. Both have 64 digits: a column `type` or the heading `pdq` or `sha256`
                 says which; PDQ is assumed.
         """
-        rows = list(_read_list(path))
+        rows = list(read_list(path))
         with self._guard():
             self._db.execute("BEGIN")
             for item in rows:
@@ -369,33 +358,3 @@ def _reservations(image: ImageFile, settings: Settings) -> list[Any]:
 
     found = RightsAnalyzer(settings).analyze(image)
     return [item for item in found if isinstance(item, Finding)]
-
-
-def _read_list(path: str) -> Iterator[Listed]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row and any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as err:
-        raise UserError(f"{path}: cannot read the hash list: {err}") from err
-    if not rows:
-        raise UserError(f"{path}: expected lines of hash, label, source; the list is empty")
-    heads = [cell.strip().lower() for cell in rows[0]]
-    named = not any(_HEX.fullmatch(cell.strip()) for cell in rows[0])
-    columns = heads if named else ["hash", "label", "source", "type"]
-    for number, row in enumerate(rows[1:] if named else rows, 2 if named else 1):
-        cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
-        kind = (cells.get("type") or cells.get("kind") or "").lower()
-        value = cells.get("hash") or cells.get("value") or ""
-        for name in ("pdq", "sha256"):
-            if cells.get(name):
-                kind, value = name, cells[name]
-        if not _HEX.fullmatch(value) or kind not in ("", "pdq", "sha256"):
-            raise UserError(
-                f"{path}, line {number}: expected 64 hex digits of a PDQ or SHA-256 hash, "
-                f"got {value[:80]!r}" + (f" of type {kind!r}" if kind else "")
-            )
-        source = cells.get("source") or Path(path).name
-        yield Listed(kind or "pdq", value.lower(), cells.get("label", "")[:200], source[:200])
-
-
-_HEX = re.compile(r"[0-9a-fA-F]{64}")

@@ -234,10 +234,37 @@ def test_hash_lists_are_read_and_met(works: tuple[Path, Path], tmp_path: Path) -
     assert result.exit_code == 0, result.output
     result = CliRunner().invoke(command, ["search", str(target), str(picture)])
     row = json.loads(result.stdout)
-    assert {(hit["label"], hit["bits"]) for hit in row["listed"]} == {("one", 0), ("two", 0)}
+    assert {(hit["label"], hit["distance_bits"]) for hit in row["listed"]} == {
+        ("one", 0),
+        ("two", 0),
+    }
     lines.write_text("hash,label\nnot-a-hash,x\n")
     with CopyIndex.open(target) as opened, pytest.raises(UserError, match="line 2"):
         opened.import_list(str(lines))
+
+
+def test_geometry_confirms_a_listed_hash_where_the_work_is_indexed(
+    works: tuple[Path, Path], tmp_path: Path
+) -> None:
+    wanted, other = works[1] / "4.jpg", tmp_path / "other.png"
+    cv2.imwrite(str(other), scene(31))
+    value, far = (pdq(ImageFile.open(item).pixels(512)).value for item in (wanted, other))
+    lines = tmp_path / "list.csv"
+    lines.write_text(f"hash,label,source\n{value},one,desk\n{far},two,desk\n")
+    target = tmp_path / "w.index"
+    target.write_bytes(works[0].read_bytes())
+    assert CliRunner().invoke(command, ["import", str(lines), "-o", str(target)]).exit_code == 0
+    copy = Path(save(tmp_path / "copy.jpg", scene(4), 40))
+    arguments = ["search", str(target), str(copy), str(other)]
+    result = CliRunner().invoke(command, arguments)
+    first, second = (json.loads(line)["listed"] for line in result.stdout.splitlines())
+    assert [hit["label"] for hit in first] == ["one"]
+    assert Path(first[0]["confirmed_by"]["path"]).name == "4.jpg"
+    assert first[0]["confirmed_by"]["overlap"] > 0.9
+    assert [hit["label"] for hit in second] == ["two"]
+    assert "confirmed_by" not in second[0]  # alike by its hash alone
+    said = CliRunner().invoke(command, [*arguments, "--format", "text"]).stdout
+    assert said.count("Confirmed: geometry") == 1
 
 
 class Scanned:
