@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 from counterproof.audit.verdict import decide
 from counterproof.findings import Finding, Verdict
 from counterproof.images import ImageFile
+from counterproof.provenance import keys
 from counterproof.provenance.credentials import CredentialsAnalyzer
 from counterproof.provenance.manifest_store import library_version
 from counterproof.settings import Settings
@@ -144,6 +145,13 @@ def created(source_type: str | None = "trainedAlgorithmicMedia") -> dict[str, An
     return action
 
 
+def flipped(data: bytes, at: int) -> bytes:
+    """Return bytes with one bit of one of them changed."""
+    changed = bytearray(data)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
 OPENED = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["parent0"]}}
 
 
@@ -162,7 +170,10 @@ class Signing:
     folder: Path
     homes: dict[tuple[Any, ...], Path] = field(default_factory=dict)
     Ingredient = staticmethod(Quoted)
+    OPENED = OPENED
     picture = staticmethod(picture)
+    created = staticmethod(created)
+    flipped = staticmethod(flipped)
     edited = staticmethod(edited)
     pem = staticmethod(pem)
     certificate = staticmethod(certificate)
@@ -344,3 +355,11 @@ def intact(signing: Signing, authority: Authority) -> bytes:
     """A picture that its signed credential calls machine-made."""
     note = {"label": "org.example.note", "data": {"note": "HELLO-NOTE"}}
     return signing.sign(authority, picture(), assertions=[note])[0]
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home in which Example Press has its signing identity."""
+    home = tmp_path_factory.mktemp("home")
+    keys.init_identity(home, "Example Press")
+    return Settings(home=home)
