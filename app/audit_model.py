@@ -17,6 +17,7 @@ __all__ = ["model"]
 @click.option("--holdout", metavar="DIR", help="Pictures like them that it has not seen.")
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text")
 @click.option("-o", "--output", metavar="FILE", help="Also write a page (.html) or .json.")
+@click.option("--case", "case_file", metavar="CASE", help="Keep the answers in it, for its report.")
 @click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
 def model(
     generated: str,
@@ -24,6 +25,7 @@ def model(
     holdout: str | None,
     fmt: str,
     output: str | None,
+    case_file: str | None,
     lang: str | None,
 ) -> None:
     """Count the generated pictures that are near-copies of training pictures.
@@ -32,8 +34,10 @@ def model(
     among pictures that the model has not seen, so that likeness by nature is told from copying.
     """
     from counterproof.app import progress
+    from counterproof.audit.case import Case
     from counterproof.audit.copy_page import Pair, write_pairs
     from counterproof.audit.model_audit import audit_model
+    from counterproof.audit.model_section import keep_in_case
     from counterproof.audit.sources import expand
     from counterproof.audit.writer import open_atomically
     from counterproof.settings import load_settings
@@ -43,11 +47,18 @@ def model(
         raise UserError(f"{output}: expected a name that ends in .html or .json")
     settings = load_settings({"language": lang})
     words = catalogue(settings.language)
-    folders = [item for item in (training, generated, holdout) if item]
+    folders = {"training": training, "generated": generated}
+    if holdout:
+        folders["holdout"] = holdout
+    if case_file:
+        Case.open(case_file).close()  # a wrong name is told before the work
     shown = progress.wanted(False)
-    total = sum(1 for _ in expand(folders)) if shown else 0
+    total = sum(1 for _ in expand(folders.values())) if shown else 0
     with progress.bar(total, settings.language, shown) as advance:
         found = audit_model(generated, training, holdout, settings=settings, advance=advance)
+    if case_file:
+        with Case.open(case_file) as case:
+            keep_in_case(case, found, folders, settings)
     for problem in found.unread:
         click.echo(problem, err=True)
     text = json.dumps(found.to_json(), ensure_ascii=False, indent=2)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from counterproof.analysis import Stage
 from counterproof.audit import thumbnails
+from counterproof.audit.model_section import section_of
 from counterproof.audit.overview import Overview, bars
 from counterproof.audit.page import Coverage, Page, missing, page
 from counterproof.audit.report_layout import DISPUTE_KINDS, FAMILIES, render, write_bodies
@@ -113,6 +114,7 @@ def write_report(
         "plot": _plot(overview, words),
         "asides": asides,
         "disputes": _disputes(case, anchors),
+        "model": section_of(case, words),
         "today": settings.as_of,
         "cards_of_models": list(cards()),
         "made_at": (made_at or now()).isoformat(sep=" ", timespec="minutes"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from counterproof.audit import thumbnails
+from counterproof.audit.model_section import KINDS as MODEL_KINDS
 from counterproof.audit.page import Page
 from counterproof.audit.quotes import Line
 from counterproof.errors import CaseError
@@ -184,6 +185,8 @@ def groups_of(
     groups: list[Group] = []
     count = 0
     for relation in case.relations():
+        if relation.kind in MODEL_KINDS:  # they have a section of their own
+            continue
         count += 1
         if len(groups) < _GROUPS:
             groups.append(_group(case, relation, words, anchors))

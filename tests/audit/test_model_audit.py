@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from counterproof.app.audit import audit
 from counterproof.audit import model_pictures
+from counterproof.audit.case import Case
 from counterproof.audit.copy_search import read_query
 from counterproof.audit.model_audit import _headline, audit_model, clopper_pearson
 from counterproof.audit.model_pictures import Pictures
-from counterproof.errors import UserError
+from counterproof.audit.report import write_report
+from counterproof.errors import CaseError, UserError
 from counterproof.findings import Relation
 from counterproof.settings import Settings
 
@@ -104,6 +106,29 @@ def test_the_command_writes_what_the_contract_says(
         assert item["answer"] in ("found", "clear", "not_resolvable")
     assert len(value["relations"]) == 2
     assert page.read_text().count("<svg") == 4
+
+
+def test_a_case_keeps_the_answers_and_its_report_shows_them(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    name, page = tmp_path / "scan.case", tmp_path / "report.html"
+    arguments = ["model", "--generated", str(folders["copying"]), "--case", str(name)]
+    arguments += ["--training", str(folders["training"]), "--holdout", str(folders["holdout"])]
+    result = CliRunner().invoke(audit, arguments)
+    assert isinstance(result.exception, CaseError)  # told before the work
+    Case.open(name, create=True).close()
+    for _ in range(2):  # a second audit takes the place of the first
+        assert CliRunner().invoke(audit, arguments).exit_code == 0
+    with Case.open(name) as case:
+        kinds = [relation.kind for relation in case.relations()]
+        assert (kinds.count("model"), kinds.count("model_pair")) == (6, 2)
+        write_report(case, page, Settings(home=tmp_path))
+    text = page.read_text()
+    section = text[text.index('id="h-model"') : text.index('id="h-all"')]
+    assert "2 / 12" in section
+    assert section.count("<img src=") == 4
+    assert "010.jpg" in section
+    assert "h-groups" not in text
 
 
 def test_folders_that_cannot_be_audited_are_named(folders: dict[str, Path], tmp_path: Path) -> None:
