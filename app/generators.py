@@ -1,4 +1,4 @@
-"""`counterproof generators`: list, train, export, evaluate, mix; compress and decompress."""
+"""`counterproof generators`: list, train, export, evaluate, mix, project; compress, decompress."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -247,6 +247,56 @@ def mix(model: str, out: str, seed: int, count: int, truncation: float, cut: int
     name = f"{sampler.name}-mix-{seed}"
     write_marked(whole, [name], Path(out), maker_of(sampler), settings=load_settings())
     click.echo(str(Path(out) / f"{name}.png"))
+
+
+@generators.command()
+@click.argument("model", metavar="NAME|FILE")
+@click.argument("files", nargs=-1, required=True, metavar="IMAGE…")
+@click.option("-o", "out", required=True, metavar="DIR", help="Folder for the pictures.")
+@click.option("--steps", default=300, show_default=True, help="Steps of the search.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+def project(
+    model: str,
+    files: tuple[str, ...],
+    out: str,
+    steps: int,
+    seed: int,
+    overwrite: bool,
+    lang: str | None,
+) -> None:
+    """Find what a model draws that comes closest to a picture; written marked, as NAME.png.
+
+    Prints file, PSNR in dB, and that of the closest sample before the search. A close picture
+    does not show that the model made it. MODEL is a bundled name, an exported or saved model.
+    """
+    _need_torch()
+    from counterproof.generators.dataset import square
+    from counterproof.generators.generator import Generator
+    from counterproof.generators.marked_output import maker_of, write_marked
+    from counterproof.generators.projection import project as search
+    from counterproof.images import ImageFile
+    from counterproof.provenance.keys import find_identity
+    from counterproof.settings import load_settings
+
+    if not 1 <= steps <= 100_000:
+        raise UserError(f"expected 1 to 100,000 steps, got {steps}")
+    settings = load_settings({"language": lang})
+    found, signer = Generator.load(model), find_identity(settings)
+    maker = maker_of(found.sampler(Path(model).stem))
+
+    def one(name: str) -> str:
+        image = square(ImageFile.open(name, limits=settings.limits), found.config.size)
+        made = search(found, image, steps=steps, seed=seed)
+        write_marked(
+            made.pixels[None], [Path(name).stem], Path(out), maker,
+            settings=settings, overwrite=overwrite, signer=signer,
+        )  # fmt: skip
+        target = Path(out) / f"{Path(name).stem}.png"
+        return f"{target}\t{made.psnr_db:.2f}\t{made.start_db:.2f}"
+
+    _each(files, one)
 
 
 @generators.command()

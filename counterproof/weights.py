@@ -147,6 +147,18 @@ class Weights:
         """SHA-256 of the ONNX file, hex: what an analyzer's `digest` should contain."""
         return next(file.sha256 for file in self.card.files if file.path == self.path.name)
 
+    def read(self) -> bytes:
+        """Return the ONNX file, after every file of the card was compared with it.
+
+        Raises:
+            WeightsError: if a file is missing or altered.
+        """
+        for file in self.card.files:
+            data = _read(self.path.with_name(file.path), file)
+            if file.path == self.path.name:
+                model = data
+        return model
+
     @cached_property
     def session(self) -> "onnxruntime.InferenceSession":
         """The one session of this process: CPU, one thread.
@@ -154,11 +166,7 @@ class Weights:
         Raises:
             WeightsError: if a file is missing or altered, or is not an ONNX model.
         """
-        for file in self.card.files:
-            data = _read(self.path.with_name(file.path), file)
-            if file.path == self.path.name:
-                model = data
-        return session_of(model, self.path)
+        return session_of(self.read(), self.path)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from counterproof.images import ImageFile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Pictures", "load_pictures"]
+__all__ = ["Pictures", "load_pictures", "square"]
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 HELD_OUT = 5  # one picture in so many
@@ -71,7 +71,7 @@ def load_pictures(source: str | Path, size: int) -> Pictures:
     total = hashlib.sha256()
     for name, data in _files(Path(source)):
         try:
-            picture = _square(ImageFile.open(data, name=name), size)
+            picture = square(ImageFile.open(data, name=name), size)
         except ImageError as err:
             skipped.append(f"{name}: {err}")
             continue
@@ -108,7 +108,8 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
         raise UserError(f"{source}: expected a folder or a zip of pictures")
 
 
-def _square(image: ImageFile, size: int) -> "NDArray[Any]":
+def square(image: ImageFile, size: int) -> "NDArray[Any]":
+    """Return a picture cut square at its centre and scaled: `uint8` RGB, `(size, size, 3)`."""
     import numpy as np
     from PIL import Image
 

@@ -25,6 +25,7 @@ from counterproof.generators.vae import Vae
 
 __all__ = ["export_codec", "export_features", "export_generator"]
 
+FOLD_BELOW = 2  # values
 HALF_FROM = 64  # values; smaller tensors stay in single precision
 
 
@@ -95,15 +96,19 @@ def _write(
         if axes and axes.get(0) == "n":
             axes[0] = torch.export.Dim("n", min=1, max=4096)
     outputs = ["features", "classes"] if about["family"] == "features" else ["made"]
+    from onnxscript import optimizer
+
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             net.eval(), tuple(given.values()), dynamo=True, input_names=list(given),
             output_names=outputs, dynamic_shapes=tuple(shapes.values()), opset_version=18,
-            verbose=False,
+            verbose=False, optimize=False,
         )  # fmt: skip
-    assert program is not None
+        assert program is not None
+        # fold scalars only, so that every weight keeps its name and can be loaded into torch again
+        optimizer.optimize_ir(program.model, input_size_limit=FOLD_BELOW)
     model = _halved(program.model_proto)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA, json.dumps(about)

@@ -11,6 +11,7 @@
 Training room.
 """
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,12 +26,13 @@ from counterproof.generators.config import (
     GanConfig,
     StyleganConfig,
     VaeConfig,
+    config_to_json,
     family_of,
 )
 from counterproof.generators.dataset import Pictures, load_pictures
 from counterproof.generators.graphs import torch_backend
 from counterproof.generators.prior import LatentPrior, fit_prior
-from counterproof.generators.sampling import ModelFacts, Sampler
+from counterproof.generators.sampling import BUNDLED, ModelFacts, Sampler, read_model_file
 from counterproof.generators.stylegan import StyleGenerator
 from counterproof.generators.training import CHECKPOINT, Notice, Run, train
 from counterproof.generators.vae import Vae
@@ -49,6 +51,7 @@ class Generator:
         net: the averaged network, once trained.
         progress: how far its training came.
         prior: density of a VAE's latents.
+        exported: what the file said from which the model was read, if it was an exported one.
     """
 
     def __init__(self, config: Config) -> None:
@@ -58,6 +61,7 @@ class Generator:
         self.net: nn.Module | None = None
         self.progress: Progress | None = None
         self.prior: LatentPrior | None = None
+        self.exported: ModelFacts | None = None
 
     def fit(self, data: Pictures | str | Path, run: Run, notice: Notice | None = None) -> Self:
         """Train, from the checkpoint in `run.out` if there is one.
@@ -78,6 +82,8 @@ class Generator:
     def fit_density(self, data: Pictures, seed: int = 0) -> Self:
         """Fit a VAE's density to the latents of its training pictures; others need none."""
         if isinstance(self.config, VaeConfig):
+            if self.exported is not None:
+                raise UserError("an exported VAE holds no encoder; load its checkpoint")
             net = self._trained()
             assert isinstance(net, Vae)
             self.prior = fit_prior(net, data, self.config.components, seed)
@@ -117,6 +123,8 @@ class Generator:
             UserError: if the model is not trained.
         """
         net, progress = self._trained(), self.progress
+        if self.exported is not None:
+            return self.exported
         assert progress is not None
         known = isinstance(self.config, VaeConfig) or self.config.classes > 0
         return ModelFacts(
@@ -128,6 +136,7 @@ class Generator:
             depth=net.depth if isinstance(net, StyleGenerator) else 0,
             trained_on=f"Trained on {progress.pictures:,} pictures of a set with the SHA-256 "
             f"{progress.digest}",
+            config=json.dumps(config_to_json(self.config)),
         )
 
     def save(self, path: str | Path) -> None:
@@ -137,7 +146,8 @@ class Generator:
             UserError: if the name ends otherwise, or it cannot be written.
         """
         target, net = Path(path), self._trained()
-        assert self.progress is not None
+        if self.progress is None:
+            raise UserError(f"{target}: an exported model cannot be saved again; copy its file")
         if target.suffix == ".onnx":
             from counterproof.generators.export import export_generator
 
@@ -149,14 +159,23 @@ class Generator:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Self:
-        """Read a saved model, or the averaged network of a training checkpoint.
+        """Read a saved model, the averaged network of a checkpoint, or a bundled model by name.
 
-        A VAE's checkpoint holds no density; `fit_density` adds it.
+        A VAE's checkpoint holds no density; `fit_density` adds it. An exported or bundled model
+        can draw and be projected into, but not be saved or trained.
 
         Raises:
-            UserError: if there is no such file.
+            UserError: if there is no such file or name.
             WeightsError: if it is defective.
         """
+        if str(path) in BUNDLED or Path(path).suffix == ".onnx":
+            from counterproof.generators.exported import read_exported
+
+            data = read_model_file(str(path))
+            config, facts, net, prior = read_exported(data, str(path))
+            made = cls(config)
+            made.net, made.exported, made.prior = net.to(torch.device(device)), facts, prior
+            return made
         config, progress, net, prior = read_model(Path(path))
         made = cls(config)
         made.net, made.progress, made.prior = net.to(torch.device(device)), progress, prior

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from counterproof.generators.sampling import Backend
 
-__all__ = ["Drawn", "Styled", "graph_of", "torch_backend"]
+__all__ = ["Drawn", "Styled", "graph_of", "styles_of", "torch_backend"]
 
 
 class Styled(nn.Module):
@@ -56,9 +56,10 @@ class Drawn(nn.Module):
 
     def forward(self, z: Tensor, component: Tensor, truncation: Tensor) -> Tensor:
         """Draw `(N, 3, H, W)`, each from its Gaussian of the density."""
-        factors = self.factors[component]  # [N, D, D]
+        # index_select, since indexing is exported with copies under other names
+        factors = self.factors.index_select(0, component)  # [N, D, D]
         spread = (factors * (z * truncation)[:, None]).sum(2)
-        made: Tensor = self.net(self.means[component] + spread)
+        made: Tensor = self.net(self.means.index_select(0, component) + spread)
         return made
 
 
@@ -79,6 +80,12 @@ def graph_of(net: nn.Module, prior: LatentPrior | None) -> nn.Module:
             "this VAE has no density to draw from yet: fit one to its training pictures"
         )
     return Drawn(net, prior)
+
+
+def styles_of(net: StyleGenerator, z: Tensor, label: Tensor) -> Tensor:
+    """Return the styles `(N, depth, latent)` of z and classes, one for each layer."""
+    w: Tensor = net.mapping(z, label)
+    return w[:, None].expand(-1, net.depth, -1)
 
 
 def torch_backend(net: nn.Module, prior: LatentPrior | None) -> "Backend":

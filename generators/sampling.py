@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
     from counterproof.weights import Weights
 
-__all__ = ["BUNDLED", "METADATA", "ModelFacts", "Sampler", "facts_from_json", "open_sampler"]
+__all__ = [
+    "BUNDLED",
+    "METADATA",
+    "ModelFacts",
+    "Sampler",
+    "facts_from_json",
+    "open_sampler",
+    "read_model_file",
+]
 
 METADATA = "counterproof.generator"
 BUNDLED = ("gan", "vae", "stylegan")
@@ -46,6 +54,7 @@ class ModelFacts:
         mixture: weights of a VAE's mixture.
         depth: layers that StyleGAN2's styles steer.
         trained_on: what it was trained on, in a sentence.
+        config: settings of the model as JSON; empty in files that cannot be read into torch.
     """
 
     family: str
@@ -55,6 +64,7 @@ class ModelFacts:
     mixture: tuple[float, ...] = ()
     depth: int = 0
     trained_on: str = ""
+    config: str = ""
 
 
 class Sampler:
@@ -132,6 +142,16 @@ class Sampler:
     def _draw(
         self, numbers: range, seed: int, labels: "NDArray[Any]", truncation: float
     ) -> "NDArray[Any]":
+        return self.run(self._inputs(numbers, seed, labels, truncation))
+
+    def inputs(self, n: int, seed: int = 0) -> "tuple[dict[str, NDArray[Any]], NDArray[Any]]":
+        """Return what `sample` gives to the model, and the classes."""
+        labels = self.labels(n, seed)
+        return self._inputs(range(n), seed, labels, 1.0), labels
+
+    def _inputs(
+        self, numbers: range, seed: int, labels: "NDArray[Any]", truncation: float
+    ) -> "dict[str, NDArray[Any]]":
         import numpy as np
 
         streams = [_stream(seed, i, 1) for i in numbers]
@@ -141,10 +161,10 @@ class Sampler:
             drawn = [rng.choice(len(mixture), p=mixture / mixture.sum()) for rng in streams]
             component = np.where(labels < 0, drawn, len(mixture) + labels).astype(np.int64)
             scale = np.array(truncation, np.float32)
-            return self.run({"z": z, "component": component, "truncation": scale})
+            return {"z": z, "component": component, "truncation": scale}
         if self.facts.family == "stylegan":
-            return self.styled(z, z, labels, self.facts.depth, truncation)
-        return self.run({"z": z * np.float32(truncation), "label": self._one_hot(labels)})
+            return self._styled(z, z, labels, self.facts.depth, truncation)
+        return {"z": z * np.float32(truncation), "label": self._one_hot(labels)}
 
     def styled(
         self, z: "NDArray[Any]", other: "NDArray[Any]", labels: "NDArray[Any]", cut: int,
@@ -159,13 +179,18 @@ class Sampler:
             cut: 0 to `facts.depth`.
             truncation: as for `sample`.
         """
+        return self.run(self._styled(z, other, labels, cut, truncation))
+
+    def _styled(
+        self, z: "NDArray[Any]", other: "NDArray[Any]", labels: "NDArray[Any]", cut: int,
+        truncation: float,
+    ) -> "dict[str, NDArray[Any]]":  # fmt: skip
         import numpy as np
 
-        given = {
+        return {
             "z": z, "other": other, "label": self._one_hot(labels),
             "truncation": np.array(truncation, np.float32), "cut": np.array(cut, np.int64),
         }  # fmt: skip
-        return self.run(given)
 
     def latents(self, n: int, seed: int) -> "NDArray[Any]":
         """Return the z that `sample` uses: `(n, latent)`, float32."""
@@ -211,22 +236,35 @@ def open_sampler(model: str) -> Sampler:
     from counterproof import weights
 
     if model in BUNDLED:
-        found = weights.open(f"generators/{model}")
-        return _described(found)
+        return _described(weights.open(f"generators/{model}"))
+    path = Path(model)
+    card = path.with_name(f"{path.stem}.card.json")
+    if path.is_file() and card.is_file():
+        return _described(weights.load(card))
+    data = read_model_file(model)
+    digest = hashlib.sha256(data).hexdigest()
+    session = weights.session_of(data, path)
+    return Sampler(_backend(session), _facts(session, path.name), path.stem, "", digest)
+
+
+def read_model_file(model: str) -> bytes:
+    """Return the ONNX file of a bundled model by name, or of a path.
+
+    Raises:
+        UserError: if it is neither a bundled name nor a file.
+        WeightsError: if it is too large, or a bundled one was altered.
+    """
+    from counterproof import weights
+
+    if model in BUNDLED:
+        return weights.open(f"generators/{model}").read()
     path = Path(model)
     if not path.is_file():
         known = ", ".join(BUNDLED)
         raise UserError(f"{model}: expected a model of {known}, or an .onnx file that was exported")
-    card = path.with_name(f"{path.stem}.card.json")
-    if card.is_file():
-        found = weights.load(card)
-        return _described(found)
     if path.stat().st_size > MAX_BYTES:
         raise WeightsError(f"{path}: larger than {MAX_BYTES:,} bytes")
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    session = weights.session_of(data, path)
-    return Sampler(_backend(session), _facts(session, path.name), path.stem, "", digest)
+    return path.read_bytes()
 
 
 def _described(found: "Weights") -> Sampler:
@@ -265,6 +303,7 @@ def facts_from_json(text: str, name: str) -> ModelFacts:
             mixture=tuple(float(item) for item in value.get("mixture", ())),
             depth=int(value.get("depth", 0)),
             trained_on=str(value.get("trained_on", ""))[:MAX_STATEMENT],
+            config=str(value.get("config", "")),
         )
     except (ValueError, KeyError, TypeError) as err:
         raise WeightsError(f"{name}: not a generator that this project exported") from err
