@@ -353,7 +353,7 @@ class CredentialsAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("c2pa",)
     stage: ClassVar[Stage] = Stage.QUICK
     timeout_s: ClassVar[float] = 20.0
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -468,6 +468,14 @@ def _findings(
             basis,
             evidence=evidence,
             details=marks,
+        )
+    if advisory := details.get("advisory"):
+        yield Finding(
+            CredentialsAnalyzer.name,
+            "c2pa.signer.advisory",
+            severity=Severity.HIGH,
+            evidence=evidence,
+            details={"advisory": advisory, "signer": details["signer"]},
         )
     if credential.broken_parents:
         yield Finding(

@@ -188,7 +188,11 @@ def disagreement(credential: Credential, second: SecondReading) -> str:
         return ""
     if bool(credential.broken_parents) != second.parent_broken:
         return _PARENTS
-    if second.listed is not None and (standing.listed is not None) != second.listed:
+    if (
+        standing.advisory is None
+        and second.listed is not None
+        and (standing.listed is not None) != second.listed
+    ):
         return _SIGNER
     return ""
 

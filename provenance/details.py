@@ -56,6 +56,7 @@ def describe(credential: "Credential", as_of: dt.date) -> dict[str, Any]:
         },
         "timestamp": standing.timestamp_json() if standing else None,
         "product": _product(standing),
+        "advisory": standing.advisory.to_json() if standing and standing.advisory else None,
         "revocation": credential.revocation.status,
         "revocation_answer": credential.revocation.to_json()
         if credential.revocation.source

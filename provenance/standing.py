@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from counterproof.findings import Time, Trust
+from counterproof.provenance.advisories import Advisory
 from counterproof.provenance.certificates import Certificate, ClaimSignature, fingerprint
 from counterproof.provenance.trust import TrustList, TrustStore
 
@@ -31,6 +32,7 @@ class Standing:
         holds_from: first day on which all this is so; None if it always was.
         holds_until: first day on which it may no longer be so; None if it always will.
         local: whether the signer is this installation's own identity.
+        advisory: that the signer, or who vouches for it, is known to be compromised or revoked.
         signature: what was judged.
     """
 
@@ -43,6 +45,7 @@ class Standing:
     holds_until: dt.date | None
     local: bool
     signature: ClaimSignature
+    advisory: Advisory | None = None
 
     @property
     def verified(self) -> bool:
@@ -146,6 +149,9 @@ def judge(
         moment = dt.datetime.combine(as_of, _NOON)
     moment = min(max(moment, first), last)
     found = trust.find("signer", signature.chain, moment)
+    advisory = trust.advisories.find(signature.chain)
+    if advisory is not None:
+        found = None  # whoever holds the key may have signed: no list vouches for a name
     holds_from = holds_until = None
     if dated:
         involved = [*signature.chain, *([found[1]] if found else [])]
@@ -154,7 +160,7 @@ def judge(
         holds_from = max((day for day in days if day <= as_of), default=None)
         holds_until = min((day for day in days if day > as_of), default=None)
     return Standing(
-        trust=found[0].trust if found else Trust.UNLISTED,
+        trust=_trust(found[0] if found else None, advisory),
         time=time,
         listed=found[0] if found else None,
         timestamp_list=stamped[0] if stamped else None,
@@ -163,7 +169,14 @@ def judge(
         holds_until=holds_until,
         local=trust.is_local(leaf),
         signature=signature,
+        advisory=advisory,
     )
+
+
+def _trust(listed: TrustList | None, advisory: Advisory | None) -> Trust:
+    if advisory is not None:
+        return Trust.REVOKED
+    return listed.trust if listed else Trust.UNLISTED
 
 
 def _day_after(moment: dt.datetime) -> dt.date:

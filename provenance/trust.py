@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from counterproof.errors import ProvenanceError, UserError
 from counterproof.findings import Trust
+from counterproof.provenance.advisories import NO_ADVISORIES, Advisories, load_advisories
 from counterproof.provenance.certificates import (
     SIGNER_USAGES,
     TIMESTAMP_USAGES,
@@ -110,10 +111,12 @@ class TrustStore:
         lists: in the order in which they are asked.
         local: SHA-256 of certificates that this installation made for itself on first use.
             A capture signed by one of them is never `captured_verified`.
+        advisories: signers that are known to be compromised or revoked.
     """
 
     lists: tuple[TrustList, ...]
     local: frozenset[str] = frozenset()
+    advisories: Advisories = NO_ADVISORIES
 
     def of_kind(self, kind: str) -> tuple[TrustList, ...]:
         """Return the lists for one purpose."""
@@ -136,11 +139,15 @@ class TrustStore:
     def digest(self) -> str:
         """Return a word that changes whenever any list does."""
         words = [f"{item.name}:{item.date}:{item.sha256}" for item in self.lists]
+        words.append(self.advisories.sha256)
         return hashlib.sha256("\n".join([*words, *sorted(self.local)]).encode()).hexdigest()
 
     def dates(self) -> dict[str, str]:
-        """Return name → ISO date of each list."""
-        return {item.name: item.date.isoformat() for item in self.lists}
+        """Return name → ISO date of each list, the advisories among them where there are any."""
+        found = {item.name: item.date.isoformat() for item in self.lists}
+        if self.advisories.entries:
+            found["advisories"] = self.advisories.date.isoformat()
+        return found
 
 
 def to_pem(certificates: Iterable[bytes]) -> str:
@@ -206,7 +213,8 @@ def load_trust(home: Path | None = None) -> TrustStore:
             if own := _users(home / "trust" / kind, kind):
                 found[own.name] = own
     ranked = sorted(found.values(), key=lambda item: _RANK[item.trust])
-    return TrustStore(tuple(ranked), _local(home) if home else frozenset())
+    local = _local(home) if home else frozenset()
+    return TrustStore(tuple(ranked), local, load_advisories(home))
 
 
 def _local(home: Path) -> frozenset[str]:
