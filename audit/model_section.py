@@ -25,7 +25,7 @@ ANSWER, PAIR = "model", "model_pair"
 KINDS = (ANSWER, PAIR)
 """Kinds of relations that are shown in this section and not among the groups of pictures."""
 _RELATOR = "model_audit"
-_VIEW = Size("model.webp", 240, 60)
+_VIEW = Size("leak.webp", 240, 60)
 _MOST_PAIRS = 24
 
 
