@@ -5,13 +5,15 @@ is passed, on this set; it never means that the detector is good enough for anot
 """
 
 import math
+from collections.abc import Mapping
 
 from counterproof.detectors import measures
 from counterproof.detectors.evaluation import Evaluation, Treated
+from counterproof.detectors.measures import Interval
 from counterproof.detectors.nuisances import FOREST
 from counterproof.errors import MissingExtra, UserError
 
-__all__ = ["shortfalls"]
+__all__ = ["shortfalls", "worst_kinds"]
 
 
 def shortfalls(found: Evaluation) -> list[str]:
@@ -46,4 +48,21 @@ def _beaten(row: Treated, baselines: dict[str, float], seen: str) -> list[str]:
     return [
         f"{row.treatment}: area {row.source_area}, its lower bound does not beat "
         f"{baselines[name]:.3f} of {name} ({seen})"
+    ]
+
+
+def worst_kinds(accused: Mapping[str, Interval], most: float) -> list[str]:
+    """Say which kinds of hard photographs may be accused too often; the worst first.
+
+    A mean over kinds would hide the one that is accused; so each kind is asked by itself, by
+    the upper bound of its interval. A kind of few pictures can only pass with few accused.
+
+    Args:
+        accused: share of each kind that is accused, with its 95 % interval.
+        most: highest upper bound that passes, 0 to 1.
+    """
+    over = [(kind, share) for kind, share in accused.items() if not share.high <= most]
+    return [
+        f"{kind}: {share} accused, the upper bound lies above {most:.3f}"
+        for kind, share in sorted(over, key=lambda item: -item[1].high)
     ]

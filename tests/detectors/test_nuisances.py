@@ -11,7 +11,7 @@ from counterproof.detectors import nuisances
 from counterproof.detectors.evaluation import Evaluation, Treated
 from counterproof.detectors.measures import Interval
 from counterproof.detectors.nuisances import FOREST, Traits
-from counterproof.detectors.release import shortfalls
+from counterproof.detectors.release import shortfalls, worst_kinds
 from counterproof.detectors.samples import Sample
 from counterproof.errors import UserError
 from tests.detectors.drawn import encoded, textured
@@ -84,3 +84,10 @@ def test_a_set_that_is_too_small_is_named() -> None:
     del found.nuisances[FOREST]
     with pytest.raises(UserError, match="at least 2 sources of each class"):
         shortfalls(found)
+
+
+def test_the_worst_kind_decides() -> None:
+    shares = {"night": Interval(0.0, 0.0, 0.04), "print": Interval(0.1, 0.05, 0.2)}
+    assert worst_kinds(shares, 0.25) == []
+    assert [text.split(":")[0] for text in worst_kinds(shares, 0.05)] == ["print"]
+    assert [text.split(":")[0] for text in worst_kinds(shares, 0.01)] == ["print", "night"]
