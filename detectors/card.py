@@ -10,9 +10,9 @@ from counterproof.detectors import measures
 from counterproof.detectors.detector import probability
 from counterproof.detectors.measures import Interval
 from counterproof.detectors.samples import Sample
-from counterproof.detectors.training import WHOLE, Trained
+from counterproof.detectors.training import WHOLE
 
-__all__ = ["COMMAND", "figures", "held_out_figures"]
+__all__ = ["COMMAND", "figures"]
 
 COMMAND = "counterproof detectors train TABLE -o FOLDER"
 
@@ -20,11 +20,6 @@ _SETS = {
     "whole": "whole pictures, saved once and delivered once at random",
     "crop": "crops of at most 288 pixels, recompressed",
 }
-
-
-def held_out_figures(samples: Sequence[Sample], made: Trained) -> list[dict[str, Any]]:
-    """Measure the held-out scores of what was trained, as the entries `metrics` of a card."""
-    return figures(samples, made.scores, made.thresholds)
 
 
 def figures(

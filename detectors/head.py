@@ -76,7 +76,7 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.decision_function(X) > 0)
 
     def save(self, path: Path) -> None:
-        """Write the head as JSON; `trunk.with_head` puts it into a network."""
+        """Write the head as JSON; `network_file.with_head` puts it into a network."""
         content = {
             "kind": "counterproof.head/1",
             "parameters": self.get_params(),

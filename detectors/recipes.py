@@ -1,4 +1,4 @@
-"""Recipes of `counterproof detectors train` beside the default: gather, hold out, calibrate, save.
+"""Recipes of `counterproof detectors train`: gather, hold out, calibrate, save.
 
 Each recipe keeps what it made of the pictures in the folder, so that the same command goes on
 where it stopped, and writes the model, `training.json` (levels and figures) and
@@ -22,7 +22,7 @@ from counterproof.detectors.samples import Sample, balance, folds
 from counterproof.detectors.training import DELIVERIES, SMALL, WHOLE, Recipe
 from counterproof.errors import UserError
 
-__all__ = ["ensemble", "held_out_rows", "levels_of", "spectral", "write"]
+__all__ = ["ensemble", "held_out_rows", "levels_of", "network", "spectral", "write"]
 
 Told = Callable[[str], None]
 Scores = dict[int, NDArray[np.float64]]
@@ -43,6 +43,44 @@ class Outcome:
     thresholds: dict[str, float]
     metrics: list[dict[str, Any]]
     remarks: tuple[str, ...]
+
+
+def network(
+    samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told, steps: int = 0
+) -> Outcome:
+    """Train on the pretrained network: its upper half and a head, or the head alone.
+
+    Args:
+        samples: the table.
+        folder: where the network, `lite0.onnx`, and what leads to it go.
+        recipe: folds and seed.
+        told: gets a line now and then.
+        steps: of training the upper half, which needs torch; 0 leaves the network that ships as
+            it is and trains its head.
+
+    Raises:
+        UserError: if no picture can be read.
+    """
+    learner: training.Learner
+    if steps:
+        from counterproof.detectors import finetune
+
+        kept = finetune.gather(samples, folder / "features", recipe.seed, told=told)
+        tuning = finetune.Tuning(steps=steps, seed=recipe.seed)
+        learner, table = (
+            finetune.Tuner(kept, samples, folder / "features", tuning, told),
+            kept.table,
+        )
+    else:
+        table = training.gather(samples, folder / "features", recipe.seed, told=told)
+        learner = training.HeadLearner(table, samples)
+    readable = np.bincount(table.picture, minlength=len(samples)) > 0
+    if not readable.any():
+        raise UserError("expected at least one readable picture")
+    scores = training.held_out(learner, samples, readable, recipe)
+    made = learner.fit(np.flatnonzero(readable).tolist())
+    (folder / "lite0.onnx").write_bytes(made.onnx())
+    return write(folder, "lite0.onnx", samples, scores, recipe)
 
 
 def spectral(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told) -> Outcome:

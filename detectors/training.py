@@ -1,7 +1,8 @@
-"""Trains the detector: features, held-out scores, calibration, the final head, its card.
+"""The steps of training on a pretrained network: features, held-out scores, calibration.
 
-Every step can be read in `train`. Features are kept in a folder as they are made, so that a
-run that was stopped goes on; with them the rest takes minutes. No step needs a GPU or torch.
+What learns is a `Learner`: `HeadLearner` here, which needs no torch, or `finetune.Tuner`;
+`recipes.network` runs the steps. Features are kept in a folder as they are made, so that a run
+that was stopped goes on. No step needs a GPU.
 """
 
 import hashlib
@@ -9,25 +10,32 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from counterproof import weights
 from counterproof.detectors.deliveries import at_random, recompress
-from counterproof.detectors.features import WIDTH, TileTable, extract
-from counterproof.detectors.head import fit_tiles, picture_scores
+from counterproof.detectors.features import MODEL, TileTable, extract
+from counterproof.detectors.head import fit_tiles
+from counterproof.detectors.network_file import with_head
 from counterproof.detectors.samples import Sample, balance, folds
-from counterproof.errors import UserError
 
 __all__ = [
     "DELIVERIES",
+    "Fitted",
+    "FittedHead",
+    "HeadLearner",
+    "Learner",
     "Recipe",
-    "Trained",
+    "Shard",
     "calibrate",
     "gather",
     "held_out",
-    "train",
+    "mean_logits",
+    "shards",
     "write_scores",
 ]
 
@@ -63,18 +71,42 @@ class Recipe:
     """How to train.
 
     Attributes:
-        penalty: of the head, see `head.fit_tiles`.
         folds: groups of whole sources that are held out in turn.
         seed: of deliveries and folds.
         accused_share: share of held-out photographs that may pass the accusing level.
         missed_share: share of held-out machine-made pictures below the clearing level.
     """
 
-    penalty: float = 3e-3
     folds: int = 5
     seed: int = 0
     accused_share: float = 0.02
     missed_share: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of the samples whose features are kept together.
+
+    Attributes:
+        start: index of its first sample.
+        paths: of its pictures.
+        key: of its files; depends on paths, deliveries and seed.
+    """
+
+    start: int
+    paths: list[Path]
+    key: str
+
+
+def shards(samples: Sequence[Sample], seed: int) -> list[Shard]:
+    """Divide samples into parts of `SHARD` pictures."""
+    parts = []
+    for start in range(0, len(samples), SHARD):
+        paths = [sample.path for sample in samples[start : start + SHARD]]
+        named = "\n".join(map(str, paths))
+        key = hashlib.sha256(f"{seed}\n{len(DELIVERIES)}\n{named}".encode()).hexdigest()[:16]
+        parts.append(Shard(start, paths, key))
+    return parts
 
 
 def gather(
@@ -94,16 +126,13 @@ def gather(
     """
     folder.mkdir(parents=True, exist_ok=True)
     tables = []
-    for start in range(0, len(samples), SHARD):
-        part = [sample.path for sample in samples[start : start + SHARD]]
-        names = "\n".join(map(str, part))
-        key = hashlib.sha256(f"{seed}\n{len(DELIVERIES)}\n{names}".encode()).hexdigest()[:16]
-        file = folder / f"{key}.npz"
+    for shard in shards(samples, seed):
+        file = folder / f"{shard.key}.npz"
         if not file.exists():
             table = extract(
-                part,
+                shard.paths,
                 DELIVERIES,
-                seed=seed + start,
+                seed=seed + shard.start,
                 skipped=lambda path, err: told(f"skipped {err}"),
             )
             partial = file.with_suffix(".part.npz")
@@ -115,30 +144,123 @@ def gather(
             )
             partial.replace(file)
         with np.load(file) as kept:
-            tables.append((kept["features"], kept["picture"] + start, kept["delivery"]))
-        told(f"{min(start + SHARD, len(samples))} of {len(samples)} pictures described")
+            tables.append((kept["features"], kept["picture"] + shard.start, kept["delivery"]))
+        told(f"{shard.start + len(shard.paths)} of {len(samples)} pictures described")
     return TileTable(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
 
 
-def held_out(
-    table: TileTable, samples: Sequence[Sample], recipe: Recipe
+class Fitted(Protocol):
+    """A trained detector."""
+
+    def scores(self, wanted: Sequence[int], count: int) -> dict[int, NDArray[np.float64]]:
+        """Return the mean logits of the wanted samples for each delivery.
+
+        Args:
+            wanted: indices of samples.
+            count: of all samples.
+
+        Returns:
+            For each delivery, shape `(count,)`; nan where a sample was not wanted or has no
+            tiles.
+        """
+        ...
+
+    def onnx(self) -> bytes:
+        """Return the network as a file."""
+        ...
+
+
+class Learner(Protocol):
+    """What can train a detector on a part of the samples that it holds."""
+
+    def fit(self, chosen: Sequence[int]) -> Fitted:
+        """Train on the samples of these indices."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLearner:
+    """Fits a linear head on features of the network that ships; needs no torch.
+
+    Attributes:
+        table: features of all samples.
+        samples: labelled pictures.
+        penalty: see `head.fit_tiles`.
+    """
+
+    table: TileTable
+    samples: Sequence[Sample]
+    penalty: float = 3e-3
+
+    def fit(self, chosen: Sequence[int]) -> "FittedHead":
+        """Train on the samples of these indices."""
+        labels = np.array([sample.machine_made for sample in self.samples])
+        given = np.zeros(len(self.samples))
+        given[list(chosen)] = balance([self.samples[i] for i in chosen])
+        return FittedHead(*fit_tiles(self.table, labels, given, penalty=self.penalty), self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedHead:
+    """A head, one weight for each feature, and the features that it may be asked about."""
+
+    weight: NDArray[np.float64]
+    bias: float
+    table: TileTable
+
+    def scores(self, wanted: Sequence[int], count: int) -> dict[int, NDArray[np.float64]]:
+        """Return mean logits, see `Fitted`."""
+        rows = np.flatnonzero(np.isin(self.table.picture, wanted))
+        logits = self.table.features[rows] @ self.weight + self.bias
+        return mean_logits(logits, self.table.picture[rows], self.table.delivery[rows], count)
+
+    def onnx(self) -> bytes:
+        """Return the network that ships, with this head."""
+        shipped = weights.open(MODEL).path.read_bytes()
+        return with_head(shipped, self.weight, self.bias)
+
+
+def mean_logits(
+    logits: NDArray[Any], picture: NDArray[np.int64], delivery: NDArray[np.int64], count: int
 ) -> dict[int, NDArray[np.float64]]:
-    """Score each picture by a head that saw no picture of its source.
+    """Return the mean logit of each picture's tiles for each delivery; nan where there is none.
+
+    Args:
+        logits: of tiles, shape `(N,)`.
+        picture: index of each tile's picture, shape `(N,)`.
+        delivery: number of each tile's delivery, shape `(N,)`.
+        count: number of pictures.
+    """
+    found = {}
+    for number in range(len(DELIVERIES)):
+        own = delivery == number
+        tiles = np.bincount(picture[own], minlength=count)
+        with np.errstate(invalid="ignore"):
+            found[number] = np.bincount(picture[own], logits[own], count) / tiles
+    return found
+
+
+def held_out(
+    learner: Learner, samples: Sequence[Sample], readable: NDArray[np.bool_], recipe: Recipe
+) -> dict[int, NDArray[np.float64]]:
+    """Score each picture by a detector that saw no picture of its source.
+
+    Args:
+        learner: holds the samples.
+        samples: labelled pictures.
+        readable: which of them have tiles, shape `(N,)`.
+        recipe: says how many folds.
 
     Returns:
         For each delivery the mean logits, shape `(N,)`; nan where a picture has no tiles.
     """
-    labels = np.array([sample.machine_made for sample in samples])
     fold = folds(samples, recipe.folds, recipe.seed)
     scores = {number: np.full(len(samples), np.nan) for number in range(len(DELIVERIES))}
     for turn in range(recipe.folds):
-        given = np.zeros(len(samples))
-        kept = np.flatnonzero(fold != turn).tolist()
-        given[kept] = balance([samples[i] for i in kept])
-        weight, bias = fit_tiles(table, labels, given, penalty=recipe.penalty)
-        for number, column in scores.items():
-            found = picture_scores(table, len(samples), weight, bias, number)
-            column[fold == turn] = found[fold == turn]
+        fitted = learner.fit(np.flatnonzero((fold != turn) & readable).tolist())
+        own = np.flatnonzero((fold == turn) & readable)
+        for number, column in fitted.scores(own.tolist(), len(samples)).items():
+            scores[number][own] = column[own]
     return scores
 
 
@@ -176,44 +298,6 @@ def calibrate(
         "keep": level(~labels, 1 - 2.5 * recipe.accused_share),
         "clear": level(labels, recipe.missed_share),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What training made.
-
-    Attributes:
-        weight: of each feature, shape `(WIDTH,)`.
-        bias: added to the sum.
-        thresholds: see `calibrate`; those for pictures of few tiles begin with `small_`.
-        scores: held-out mean logits for each delivery.
-        used: the samples that could be read, as indices.
-    """
-
-    weight: NDArray[np.float64]
-    bias: float
-    thresholds: dict[str, float]
-    scores: dict[int, NDArray[np.float64]]
-
-
-def train(table: TileTable, samples: Sequence[Sample], recipe: Recipe) -> Trained:
-    """Measure on held-out sources, calibrate there, then fit on everything.
-
-    Raises:
-        UserError: if there are too few sources, or no picture could be read.
-    """
-    if not len(table.features) or table.features.shape[1] != WIDTH:
-        raise UserError("expected at least one readable picture")
-    scores = held_out(table, samples, recipe)
-    whole = np.nanmean(np.stack([scores[number] for number in WHOLE]), 0)
-    thresholds = calibrate(whole, samples, recipe)
-    small = calibrate(scores[SMALL], samples, recipe)
-    thresholds |= {f"small_{name}": value for name, value in small.items()}
-    labels = np.array([sample.machine_made for sample in samples])
-    readable = np.bincount(table.picture, minlength=len(samples)) > 0
-    given = np.where(readable, balance(samples), 0.0)
-    weight, bias = fit_tiles(table, labels, given, penalty=recipe.penalty)
-    return Trained(weight, bias, thresholds, scores)
 
 
 def write_scores(

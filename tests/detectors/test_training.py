@@ -48,7 +48,7 @@ def test_deliveries_are_the_same_for_the_same_state() -> None:
 def test_a_planted_sign_is_found_on_sources_never_seen(table: Path, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("onnx")
-    command = ["train", str(table), "-o", str(tmp_path / "out"), "--folds", "3"]
+    command = ["train", str(table), "-o", str(tmp_path / "out"), "--folds", "3", "--recipe", "head"]
     done = CliRunner().invoke(detectors, command, catch_exceptions=False)
     assert done.exit_code == 0
     written = json.loads((tmp_path / "out" / "training.json").read_text())

@@ -1,0 +1,62 @@
+"""The detector's network as a file: its head replaced, its weights kept in half precision."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterproof.detectors.features import WIDTH
+from counterproof.errors import MissingExtra, UserError
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["store_in_half", "with_head"]
+
+
+def with_head(model: bytes, weight: NDArray[Any], bias: float) -> bytes:
+    """Return the network with another head.
+
+    Args:
+        model: what `lite0.to_onnx` returns, or the bundled file.
+        weight: of each feature, shape `(WIDTH,)`.
+        bias: added to the sum.
+
+    Raises:
+        MissingExtra: without the package onnx.
+        UserError: if the model has no head of this shape.
+    """
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError as err:
+        raise MissingExtra("onnx", "train") from err
+    graph = onnx.load_from_string(model)
+    values = {
+        "head.weight": weight.reshape(1, WIDTH).astype(np.float32),
+        "head.bias": np.array([bias], np.float32),
+    }
+    for item in graph.graph.initializer:
+        if item.name in values:
+            item.CopyFrom(numpy_helper.from_array(values.pop(item.name), item.name))
+    if values:
+        raise UserError(f"expected a network with {', '.join(values)}; build one with `lite0`")
+    return bytes(graph.SerializeToString())
+
+
+def store_in_half(model: "onnx.ModelProto") -> None:
+    """Keep large weights as float16 with a cast in front: half the file, float32 arithmetic."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for item in model.graph.initializer:
+        if item.data_type != TensorProto.FLOAT or item.name.startswith("head."):
+            continue
+        values = numpy_helper.to_array(item)
+        if values.size < WIDTH:
+            continue
+        name = item.name
+        item.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
