@@ -1,15 +1,18 @@
 """Copy-move: a part of the picture that stands in it twice.
 
 Key points that resemble another key point of the same picture are matched, a common affine
-transform is sought among the matches, and the pixels of both places are compared, finest detail
-included: two windows of a house resemble one another, a copy of one agrees down to its noise.
+transform is sought among the matches, and both places are compared pixel by pixel. Two things that
+are printed or built alike resemble one another too; what tells a copy is that the places differ by
+no more than JPEG explains, in lightness and contrast as in detail. So the picture is coded once
+more off its grid, which shows how much coding alone changes here, and that is the measure.
 
 Sources: I. Amerini et al., "A SIFT-based forensic method for copy-move attack detection and
 transformation recovery", IEEE TIFS 6(3), 2011 (g2NN matching, affine RANSAC); R. Arandjelović and
-A. Zisserman, "Three things everyone should know…", CVPR 2012 (RootSIFT). Thresholds: chosen and
-measured as docs/benchmarks.md, "Altered pictures", says.
+A. Zisserman, "Three things everyone should know…", CVPR 2012 (RootSIFT). The measure is ours.
+Thresholds: chosen and measured as docs/benchmarks.md, "Altered pictures", says.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +22,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-__all__ = ["MIN_SIDE", "CopyMove", "find_copy"]
+__all__ = ["MAX_SIDE", "MIN_SIDE", "CopyMove", "find_copy"]
 
 MIN_SIDE = 256
 """Smallest side in pixels at which the method was tried."""
 MAX_SIDE = 1600
+MIN_POINTS = 50
 _MAX_POINTS = 4000
 _MIN_MATCHES = 8
 _MIN_INLIERS = 8
@@ -33,11 +37,20 @@ _MIN_SHIFT = 32.0  # pixels between a place and its copy
 _REPROJECTION = 2.5
 _SCALES = (0.5, 2.0)
 _WINDOW = 11
-_MIN_FINE, _MIN_COARSE = 0.55, 0.93
-_LOOSE_FINE, _LOOSE_COARSE = 0.2, 0.75
-_MIN_AREA = 0.002  # of the picture
-_MIN_PIXELS = 700
+_MIN_FINE, _MIN_COARSE = 0.4, 0.85
+_MIN_HELD = 8  # matches inside the part
+_MIN_HELD_SHARE = 0.5  # of the matches that agree on the transform
+_MIN_AREA = 0.003  # of the picture
+_MIN_PIXELS = 2600
+_MAX_DIFFERENCE = 1.5  # of both places, over what coding explains
+_MAX_GROWN = 2.0  # the same at the rim, where the part may end
+_LOOSE_COARSE = 0.4
+_MOST_GROWN = 4  # times the part that was verified
+_MAX_LIGHTER = 2.0  # grey values between the means of both places
+_MAX_CONTRAST = 0.07  # between the spreads of both places, as a share
+_LEAST_NOISE = 0.5  # grey values squared: rounding, twice
 _MAX_MODELS = 4
+_LOSSLESS_QUALITY = 90  # a copy within a picture saved without loss differs by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,8 @@ class CopyMove:
         applies: whether the picture has enough key points to say anything.
         inliers: matches that agree on one transform.
         area: of one of the two places, in parts of the picture, as verified pixel by pixel.
-        score: mean agreement of the finest detail inside, at most 1; 0 where nothing was verified.
+        score: how much both places differ, over what coding explains: 1 as expected of a copy, at
+            most 1.5; 0 where nothing was verified.
         mask: both places, shape of the view that was looked at; None if none.
         boxes: of the two places, `(x, y, w, h)` in pixels of that view.
     """
@@ -61,11 +75,13 @@ class CopyMove:
     boxes: tuple[tuple[int, int, int, int], ...] = ()
 
 
-def find_copy(grey: "NDArray[np.uint8]") -> CopyMove:
+def find_copy(grey: "NDArray[np.uint8]", steps: Sequence[int] | None = None) -> CopyMove:
     """Look for a part that stands in the picture twice.
 
     Args:
         grey: luma, `uint8`, shape `(H, W)`; best of 256 to 1600 pixels a side.
+        steps: the 64 luma quantisation steps of the JPEG that it comes from, in the order of
+            Pillow's `quantization`; None for a picture saved without loss.
     """
     import cv2
     import numpy as np
@@ -73,11 +89,11 @@ def find_copy(grey: "NDArray[np.uint8]") -> CopyMove:
     points, descriptors = cv2.SIFT_create(  # type: ignore[attr-defined]
         _MAX_POINTS, contrastThreshold=0.015
     ).detectAndCompute(grey, None)
-    if descriptors is None or len(points) < 50:
+    if descriptors is None or len(points) < MIN_POINTS:
         return CopyMove(False)
     places = np.array([point.pt for point in points], np.float32)
     sources, targets = _matches(places, descriptors)
-    best = CopyMove(True)
+    best, noise = CopyMove(True), None
     for _ in range(_MAX_MODELS):
         if len(sources) < _MIN_MATCHES:
             break
@@ -94,7 +110,8 @@ def find_copy(grey: "NDArray[np.uint8]") -> CopyMove:
             break
         inside = chosen.ravel() > 0
         if _is_plausible(matrix):
-            found = _verify(grey, matrix, sources[inside], targets[inside])
+            noise = _coding_noise(grey, steps) if noise is None else noise
+            found = _verify(grey, noise, matrix, targets[inside])
             if found.area > best.area:
                 best = found
         sources, targets = sources[~inside], targets[~inside]
@@ -119,7 +136,11 @@ def _matches(places: "Floats", descriptors: "Floats") -> "tuple[Floats, Floats]"
         good = (first < _RATIO**2 * second) & (first < _MAX_DISTANCE**2)
         one.append(places[start : start + 512][good])
         two.append(places[order[good, 0]])
-    return np.concatenate(one), np.concatenate(two)
+    sources, targets = np.concatenate(one), np.concatenate(two)
+    # each place finds the other: pairs of one copy, written in one direction
+    back = ((targets - sources) @ np.array([1, 0.37], np.float32)) < 0
+    sources[back], targets[back] = targets[back], sources[back]
+    return sources, targets
 
 
 def _is_plausible(matrix: Any) -> bool:
@@ -130,12 +151,30 @@ def _is_plausible(matrix: Any) -> bool:
     return bool(turned and _SCALES[0] < stretch[1] and stretch[0] < _SCALES[1])
 
 
-def _verify(grey: Any, matrix: Any, sources: "Floats", targets: "Floats") -> CopyMove:
-    """Compare both places pixel by pixel, their finest detail apart."""
+def _coding_noise(grey: Any, steps: Sequence[int] | None) -> "Floats":
+    """Return by how much JPEG changes each pixel: coded once more, half a block off the grid."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    out = io.BytesIO()
+    moved = Image.fromarray(np.pad(grey, ((4, 0), (4, 0)), "edge"))
+    if steps is None:
+        moved.save(out, "JPEG", quality=_LOSSLESS_QUALITY)
+    else:
+        moved.save(out, "JPEG", qtables=[[min(255, max(1, int(step))) for step in steps]])
+    coded = np.asarray(Image.open(out), np.float32)[4:, 4:]
+    return np.asarray(coded - grey, np.float32)
+
+
+def _verify(grey: Any, noise: "Floats", matrix: Any, targets: "Floats") -> CopyMove:
+    """Compare both places pixel by pixel, against what coding changes."""
     import cv2
     import numpy as np
 
     height, width = grey.shape
+    nothing = CopyMove(True, len(targets))
     plain = grey.astype(np.float32)
     moved = cv2.warpAffine(plain, matrix, (width, height), flags=cv2.INTER_CUBIC)
     inside = cv2.warpAffine(np.ones_like(plain), matrix, (width, height)) > 0.99
@@ -152,23 +191,24 @@ def _verify(grey: Any, matrix: Any, sources: "Floats", targets: "Floats") -> Cop
     same = cv2.morphologyEx(same, cv2.MORPH_OPEN, np.ones((7, 7), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(same)
     if count < 2:
-        return CopyMove(True, len(targets))
+        return nothing
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    pixels = int(stats[largest, cv2.CC_STAT_AREA])
-    there = (labels == largest).astype(np.uint8)
+    there = labels == largest
+    pixels = int(there.sum())
     held = sum(bool(there[min(height - 1, int(y)), min(width - 1, int(x))]) for x, y in targets)
-    if pixels < max(_MIN_PIXELS, _MIN_AREA * height * width) or held < _MIN_INLIERS // 2:
-        return CopyMove(True, len(targets))
-    # grown into what agrees less, where a soft edge or coding blurred the detail
-    loose = ((coarse > _LOOSE_COARSE) & (fine > _LOOSE_FINE) & inside).astype(np.uint8)
-    loose = cv2.morphologyEx(loose | there, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
-    _, labels = cv2.connectedComponents(
-        cv2.morphologyEx(loose, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    )
-    kept = np.unique(labels[there > 0])
-    whole = np.isin(labels, kept[kept > 0]).astype(np.uint8) | there
-    if int(whole.sum()) > 3 * pixels:
-        whole = there
+    if pixels < max(_MIN_PIXELS, _MIN_AREA * height * width):
+        return nothing
+    if held < max(_MIN_HELD, _MIN_HELD_SHARE * len(targets)):
+        return nothing
+    difference = _difference(plain - moved, noise, there)
+    spread = float(plain[there].std()), float(moved[there].std())
+    if (
+        difference > _MAX_DIFFERENCE
+        or abs(float((plain - moved)[there].mean())) > _MAX_LIGHTER
+        or abs(spread[0] / max(spread[1], 1e-6) - 1) > _MAX_CONTRAST
+    ):
+        return nothing
+    whole = _grown(there, plain - moved, noise, coarse, inside)
     back = cv2.warpAffine(
         whole, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     )
@@ -177,10 +217,42 @@ def _verify(grey: Any, matrix: Any, sources: "Floats", targets: "Floats") -> Cop
         True,
         len(targets),
         pixels / (height * width),
-        float(fine[there > 0].mean()),
+        difference,
         np.maximum(whole, back),
         boxes,  # type: ignore[arg-type]
     )
+
+
+def _difference(gap: "Floats", noise: "Floats", there: Any) -> float:
+    """Return how much two places differ, over what coding of both explains; 1 as expected."""
+    import numpy as np
+
+    explained = 2 * float((noise[there] ** 2).mean()) + _LEAST_NOISE
+    return float(np.sqrt((gap[there] ** 2).mean() / explained))
+
+
+def _grown(there: Any, gap: "Floats", noise: "Floats", coarse: "Floats", inside: Any) -> Any:
+    """Grow a part into what coding makes it differ, to its rim, and fill its holes.
+
+    What is flat agrees with all that is flat, so nothing grows by flat places alone.
+    """
+    import cv2
+    import numpy as np
+
+    explained = 2 * cv2.blur(noise * noise, (9, 9)) + _LEAST_NOISE
+    alike = (cv2.blur(gap * gap, (5, 5)) < _MAX_GROWN**2 * explained) & inside
+    loose = (alike & (coarse > _LOOSE_COARSE)) | there
+    held: Any = cv2.morphologyEx(loose.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    _, pieces = cv2.connectedComponents(cv2.dilate(held, np.ones((5, 5), np.uint8)))
+    kept = np.unique(pieces[there > 0])
+    whole: Any = np.asarray(held * np.isin(pieces, kept[kept > 0]), np.uint8)
+    if int(whole.sum()) > _MOST_GROWN * int(there.sum()):
+        whole = there.astype(np.uint8)
+    whole = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, np.ones((21, 21), np.uint8))
+    outer, _ = cv2.findContours(whole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(whole, outer, -1, 1, -1)
+    rim = cv2.dilate(whole, np.ones((_WINDOW, _WINDOW), np.uint8)) & alike
+    return cv2.morphologyEx(whole | rim.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
 
 
 def _agreement(one: "Floats", other: "Floats") -> "Floats":

@@ -1,20 +1,23 @@
 """How often the methods of `forgery` find self-made changes, and accuse innocent photographs.
 
 Photographs of a folder of folders (one a source). Sources are split by a hash of their name: on
-*tune* thresholds are chosen, *report* gives the published figures. Innocent: each photograph
-once, in turn as it is, saved again, cropped, scaled, toned. Changed, from photographs made
-smaller first, so that their history is known: a part copied elsewhere (as it is, or turned and
-scaled), and a part put in from another JPEG and saved without loss.
+*tune* thresholds were chosen, *report* gives the published figures. Each photograph is judged once
+as innocent, in turn as it is and treated (saved again, twice, cropped, scaled, toned, put in a
+screenshot). Of some, changed pictures are made from a smaller copy whose history is known: a part
+copied elsewhere, a part put in from another JPEG and saved without loss, and a part put in between
+two JPEGs. Each goes through the same files and the same methods as in a scan.
 
-    python benchmarks/forgery.py PHOTOS --split report --most 320
+    python benchmarks/forgery.py PHOTOS --split report --most 1200 --changed 100
+    python benchmarks/forgery.py shared/data/forgery/casia1 --casia
 """
 
 import argparse
 import hashlib
 import io
+import json
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,60 +27,92 @@ import numpy as np
 from PIL import Image
 from scipy.stats import binomtest
 
-from counterproof.audit.copy_move import MAX_SIDE, find_copy
-from counterproof.audit.jpeg_grid import find_foreign_grid
+from counterproof.audit.forgery_methods import METHODS
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile
 
 SUFFIXES = {".jpg", ".jpeg"}
-Results = dict[str, list[tuple[bool, float]]]
-INNOCENT = ("original", "jpeg 95", "jpeg 75", "crop, jpeg 90", "x 0.8, jpeg 85", "tone, jpeg 90")
+INNOCENT = ("original", "jpeg 95", "jpeg 75", "jpeg 70 then 95", "crop, jpeg 90",
+            "x 0.8, jpeg 85", "tone, jpeg 90", "tone, jpeg 97", "screenshot, png",
+            "screenshot, jpeg 92")  # fmt: skip
+TARGETS = {"copied": "copy_move", "put in, no loss": "grid", "put in, jpeg": "double_jpeg"}
 
 
-def saved(pixels: Any, quality: int) -> Any:
+def jpeg(pixels: Any, quality: int) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=quality)
-    return np.asarray(Image.open(io.BytesIO(out.getvalue())).convert("RGB"))
+    return out.getvalue()
 
 
-def photographs(root: Path, split: str, most: int, most_pixels: int) -> Iterator[Any]:
-    """Yield pixels of photographs of 480 pixels a side to `most_pixels`, at most 12 a source."""
-    taken = 0
+def png(pixels: Any) -> bytes:
+    return bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
+
+
+def decoded(data: bytes) -> Any:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def photographs(root: Path, split: str, a_source: int, most: int, most_pixels: int) -> list[Path]:
+    """Return photographs of 480 pixels a side to `most_pixels`, so many a source, mixed."""
+    found = []
     for folder in sorted(root.iterdir()):
         digest = int(hashlib.sha256(folder.name.encode()).hexdigest(), 16)
         if not folder.is_dir() or (digest % 3 == 0) != (split == "tune"):
             continue
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        random.Random(folder.name).shuffle(paths)
         count = 0
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() not in SUFFIXES or count >= 12 or taken >= most:
-                continue
+        for path in paths:
             try:
-                pixels = ImageFile.open(path).pixels()
+                info = ImageFile.open(path).info
             except ImageError:
                 continue
-            size = pixels.shape[0] * pixels.shape[1]
-            if min(pixels.shape[:2]) < 480 or size > most_pixels:
+            if min(info.width, info.height) < 480 or info.width * info.height > most_pixels:
                 continue
-            count, taken = count + 1, taken + 1
-            yield str(path), pixels
+            if (count := count + 1) > a_source:
+                break
+            found.append(path)
+    random.Random(1).shuffle(found)
+    return found[:most]
 
 
-def innocent(pixels: Any, kind: str) -> Any:
+def treated(data: bytes, pixels: Any, kind: str) -> bytes:
+    """Return the file after an innocent treatment."""
     if kind == "original":
-        return pixels
+        return data
+    if kind == "jpeg 70 then 95":
+        return jpeg(decoded(jpeg(pixels, 70)), 95)
     if kind.startswith("jpeg"):
-        return saved(pixels, int(kind.split()[1]))
+        return jpeg(pixels, int(kind.split()[1]))
     if kind.startswith("crop"):
-        return saved(np.ascontiguousarray(pixels[3:, 5:]), 90)
+        return jpeg(np.ascontiguousarray(pixels[3:, 5:]), 90)
     if kind.startswith("x"):
-        return saved(cv2.resize(pixels, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA), 85)
-    return saved(np.clip(255 * (pixels / 255.0) ** 0.8 * 1.05, 0, 255).astype(np.uint8), 90)
+        return jpeg(cv2.resize(pixels, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA), 85)
+    if kind.startswith("tone"):
+        gamma, gain = (0.8, 1.05) if kind.endswith("90") else (0.9, 1.02)
+        toned = np.clip(255 * (pixels / 255.0) ** gamma * gain, 0, 255).astype(np.uint8)
+        return jpeg(toned, int(kind.split()[-1]))
+    return screenshot(pixels, kind)
 
 
-def base(pixels: Any) -> Any:
-    """Return the picture with a longest side of 900 pixels, so that no grid is left."""
-    scale = 900 / max(pixels.shape[:2])
-    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def screenshot(pixels: Any, kind: str) -> bytes:
+    """Show the picture, scaled to 1000 pixels, on a light page with lines of text."""
+    scale = min(1.0, 1000 / max(pixels.shape[:2]))
+    shown = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = shown.shape[:2]
+    page = np.full((height + 180, width + 60, 3), 247, np.uint8)
+    page[110 : 110 + height, 30 : 30 + width] = shown
+    for line, text in enumerate(("Example page with a picture", "A line of text below its title")):
+        at = (30, 45 + 35 * line)
+        cv2.putText(page, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.8, (30, 30, 30), 1, cv2.LINE_AA)
+    return png(page) if kind.endswith("png") else jpeg(page, 92)
+
+
+def base(pixels: Any, side: int) -> Any:
+    """Return the picture with a longest side of so many pixels, so that no grid is left."""
+    scale = side / max(pixels.shape[:2])
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way)
 
 
 def blob(rng: random.Random, shape: tuple[int, int], share: float) -> Any:
@@ -110,6 +145,36 @@ def copied(pixels: Any, rng: random.Random, turn: bool) -> tuple[Any, Any] | Non
     return None
 
 
+def changed(pixels: Any, other: Any, rng: random.Random) -> Iterator[tuple[str, bytes, Any]]:
+    """Yield kind, file and truth of pictures with a part that was changed."""
+    side = 2000 if max(pixels.shape[:2]) >= 2000 else 900
+    first = decoded(jpeg(base(pixels, side), rng.choice([75, 80, 85])))
+    for turn, word in ((False, "as it is"), (True, "turned and scaled")):
+        if (done := copied(first, rng, turn)) is not None:
+            quality = rng.choice([70, 80, 90])
+            yield f"copied {word}, jpeg {quality}", jpeg(done[0], quality), done[1]
+    small = base(pixels, 900)
+    part = cv2.resize(other, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    mask = blob(rng, small.shape[:2], rng.choice([0.02, 0.05, 0.1]))
+    moved = np.roll(decoded(jpeg(part, rng.choice([60, 80, 90]))), rng.randint(1, 7), axis=1)
+    host = decoded(jpeg(small, rng.choice([75, 80, 85])))
+    spliced = np.where(mask[..., None] > 0, moved, host)
+    yield "put in, no loss", png(spliced), mask
+    one, two = rng.choice([60, 70, 75, 80, 85, 90]), rng.choice([75, 85, 90, 95, 98])
+    host = decoded(jpeg(small, one))
+    order = "more strongly first" if one < two else "more strongly later"
+    yield f"put in, jpeg, {order}", jpeg(np.where(mask[..., None] > 0, part, host), two), mask
+
+
+def casia(root: Path) -> Iterator[tuple[str, bytes, Any]]:
+    """Yield CASIA's samples, each a picture and its mask side by side."""
+    for path in sorted(root.glob("*_combine.png")):
+        whole = decoded(path.read_bytes())
+        half = whole.shape[1] // 2
+        kind = "copied, CASIA" if "__CM__" in path.name else "put in, CASIA"
+        yield kind, png(whole[:, :half]), (whole[:, half:, 0] > 127).astype(np.uint8)
+
+
 def f1(found: Any, truth: Any) -> float:
     if found is None:
         return 0.0
@@ -117,104 +182,101 @@ def f1(found: Any, truth: Any) -> float:
     return float(2 * (found & truth).sum() / max(1, int(found.sum()) + int(truth.sum())))
 
 
-def grey_view(pixels: Any) -> Any:
-    scale = min(1.0, MAX_SIDE / max(pixels.shape[:2]))
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    if scale == 1:
-        return grey
-    return cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-def luma(pixels: Any) -> Any:
-    return pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-
-
 def interval(found: int, n: int) -> str:
     low, high = binomtest(found, n).proportion_ci(method="exact") if n else (0, 1)
     return f"{found}/{n} = {found / max(1, n):.4f} (95 % {low:.4f} to {high:.4f})"
 
 
+class Tally:
+    """Counts answers by kind of picture and method."""
+
+    def __init__(self, log: Path | None) -> None:
+        self.words: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self.scores: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self.cost: dict[str, list[float]] = defaultdict(list)
+        self.log = log.open("a") if log else None
+
+    def ask(self, kind: str, path: str, data: bytes, truth: Any = None) -> None:
+        """Ask every method of one file."""
+        image = ImageFile.open(data)
+        said = {}
+        image.pixels()
+        for name, method in METHODS.items():
+            start = time.process_time()
+            answer = method(image)
+            self.cost[name].append(time.process_time() - start)
+            said[name] = answer.word
+            self.words[kind, name][answer.word] += 1
+            if truth is not None and answer.word != "not_applicable":
+                self.scores[kind, name].append(f1(answer.mask, truth))
+            if truth is None and answer.word == "supports" and name != "metadata":
+                print("accused", name, kind, path, answer.details, flush=True)
+        if self.log:
+            scores = {n: round(self.scores[kind, n][-1], 3) for n in said
+                      if truth is not None and said[n] != "not_applicable"}  # fmt: skip
+            self.log.write(json.dumps([kind, path, truth is not None, said, scores]) + "\n")
+            self.log.flush()
+
+    def print(self) -> None:
+        """Print the rates, with their intervals."""
+        for name in METHODS:
+            print(f"\n{name}: {np.mean(self.cost[name]):.2f} CPU s a picture")
+            total: Counter[str] = Counter()
+            for (kind, method), words in self.words.items():
+                if method == name and kind.startswith("innocent"):
+                    total += words
+            applied = total["supports"] + total["no_support"]
+            print("  innocent, where it applies:", interval(total["supports"], applied))
+            print("  innocent, all:", interval(total["supports"], sum(total.values())))
+            for (kind, method), words in sorted(self.words.items()):
+                if method != name:
+                    continue
+                applied = words["supports"] + words["no_support"]
+                scores = self.scores[kind, name]
+                mean = f"; mean F1 {np.mean(scores):.3f}" if scores else ""
+                print(f"  {kind}: {interval(words['supports'], applied)}"
+                      f", not applicable {words['not_applicable']}{mean}")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--only", choices=["copy-move", "grid"], help="one method")
+    parser.add_argument("--casia", action="store_true", help="the folder holds CASIA's samples")
     parser.add_argument("--split", choices=["tune", "report"], default="report")
-    parser.add_argument("--most", type=int, default=320)
-    parser.add_argument("--skip", type=int, default=0, help="photographs used for choosing")
-    parser.add_argument("--megapixels", type=float, default=1.2, help="larger ones are left out")
-    parser.add_argument("--changed", type=int, default=60, help="photographs that are changed")
+    parser.add_argument("--most", type=int, default=1200)
+    parser.add_argument("--skip", type=int, default=0, help="photographs of an earlier run")
+    parser.add_argument("--source", type=int, default=30, help="most photographs of one source")
+    parser.add_argument("--megapixels", type=float, default=13, help="larger ones are left out")
+    parser.add_argument("--changed", type=int, default=100, help="photographs that are changed")
+    parser.add_argument("--log", type=Path, help="append one line of JSON a picture")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    rng = random.Random(5)
-    results: Results = defaultdict(list)
-    cost: dict[str, list[float]] = defaultdict(list)
-    before: Any = None
-
-    def copy(name: str, path: str, pixels: Any, truth: Any = None) -> None:
-        if args.only == "grid":
-            return
-        start = time.process_time()
-        found = find_copy(grey_view(pixels))
-        cost["copy-move"].append(time.process_time() - start)
-        score = f1(found.mask, truth) if truth is not None else found.score
-        if found.applies:
-            results[f"copy-move, {name}"].append((found.area > 0, score))
-        if truth is None and found.area > 0:
-            print("accused", name, path, found.inliers, found.area, found.score, flush=True)
-
-    def grid(name: str, path: str, pixels: Any, truth: Any = None) -> None:
-        if args.only == "copy-move":
-            return
-        start = time.process_time()
-        found = find_foreign_grid(luma(pixels))
-        cost["grid"].append((time.process_time() - start) / (pixels.size / 3e6))
-        score = f1(found.mask, truth) if truth is not None else found.log_nfa
-        if found.main is not None:
-            results[f"grid, {name}"].append((found.foreign is not None, score))
-        if truth is None and found.foreign is not None:
-            print("accused", name, path, found.main, found.foreign, found.log_nfa, flush=True)
-
-    for number, (path, pixels) in enumerate(
-        photographs(args.photos, args.split, args.most, round(args.megapixels * 1e6))
-    ):
+    tally = Tally(args.log)
+    if args.casia:
+        for kind, data, truth in casia(args.photos):
+            tally.ask(kind, "", data, truth)
+        tally.print()
+        return
+    other: Any = None
+    paths = photographs(args.photos, args.split, args.source, args.most, int(args.megapixels * 1e6))
+    for number, path in enumerate(paths):
         if number < args.skip:
             continue
-        name = INNOCENT[number % len(INNOCENT)]
-        made = innocent(pixels, name)
-        copy(f"innocent, {name}", path, made)
-        grid(f"innocent, {name}", path, made)
-        if number < args.skip + args.changed:
-            small = base(pixels)
-            first = saved(small, rng.choice([75, 80, 85]))
-            for turn, word in ((False, "as it is"), (True, "turned and scaled")):
-                if (done := copied(first, rng, turn)) is not None:
-                    for quality in (90, 70):
-                        copy(f"{word}, jpeg {quality}", path, saved(done[0], quality), done[1])
-            if before is not None:
-                mask = blob(rng, small.shape[:2], 0.08)
-                part = cv2.resize(before, small.shape[1::-1], interpolation=cv2.INTER_AREA)
-                part = np.roll(saved(part, rng.choice([60, 80, 90])), rng.randint(1, 7), axis=1)
-                spliced = np.where(mask[..., None] > 0, part, first)
-                grid("put in from a JPEG, no loss", path, spliced, mask)
-                grid("put in from a JPEG, jpeg 95", path, saved(spliced, 95), mask)
-            before = small
-        if number % 20 == 19:
+        try:
+            pixels = ImageFile.open(path).pixels()
+        except ImageError:
+            continue
+        kind = INNOCENT[number % len(INNOCENT)]
+        name = f"{path.parent.name}/{path.name}"
+        tally.ask(f"innocent, {kind}", name, treated(path.read_bytes(), pixels, kind))
+        if number < args.changed:
+            if other is not None:
+                for made, data, truth in changed(pixels, other, random.Random(number)):
+                    tally.ask(made, name, data, truth)
+            other = base(pixels, 900)
+        if number % 100 == 99:
             print(number + 1, "photographs", flush=True)
-        if number % 60 == 59:
-            summary(results, cost)
-    summary(results, cost)
-
-
-def summary(results: Results, cost: dict[str, list[float]]) -> None:
-    """Print the rates so far."""
-    for method in cost:
-        alarms = [hit for name, rows in results.items() if f"{method}, innocent" in name
-                  for hit, _ in rows]  # fmt: skip
-        print(method, "false alarms of all innocent", interval(sum(alarms), len(alarms)))
-        print(method, "CPU s (grid: per megapixel)", round(float(np.mean(cost[method])), 2))
-    for name, rows in sorted(results.items()):
-        score = np.mean([value for _, value in rows])
-        print(f"{name}: {interval(sum(hit for hit, _ in rows), len(rows))}; mean {score:.3f}")
+    tally.print()
 
 
 if __name__ == "__main__":

@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from counterproof.audit.capture_trail import disagreements
 from counterproof.audit.copy_move import find_copy
-from counterproof.audit.forgery import ForgeryAnalyzer, likelihood_word
+from counterproof.audit.double_jpeg import find_once_coded
+from counterproof.audit.forgery import ForgeryAnalyzer, combined, likelihood_word
+from counterproof.audit.forgery_methods import METHODS, Answer
+from counterproof.audit.jpeg_coding import coding_of, luma_steps
 from counterproof.audit.jpeg_grid import find_foreign_grid
+from counterproof.audit.noise_levels import find_other_noise
 from counterproof.audit.verdict import decide
 from counterproof.findings import Basis, Blob, Claim, Fact, Finding, Status
 from counterproof.images import ImageFile
@@ -151,9 +156,139 @@ def test_regions_are_of_the_upright_full_size_picture(tmp_path: Path) -> None:
 def test_too_small_a_picture_is_not_judged(tmp_path: Path) -> None:
     findings, facts, _ = analyze(png(textured(1, (96, 72))), tmp_path)
     assert findings == []
+    assert set(facts) == {f"forgery.{name}" for name in (*METHODS, "combined")}
     assert all(str(value).startswith("not_applicable") for value in facts.values())
 
 
 def test_words_are_capped_by_what_was_measured() -> None:
     assert likelihood_word(0.9, 1.0) == "limited"
     assert likelihood_word(0.9, 0.0005) == "strong"
+
+
+def photograph_like(seed: int, size: tuple[int, int] = (640, 480)) -> Any:
+    """Soft shapes of middling colours, with noise: enough detail in every block, none cut off."""
+    rng = np.random.default_rng(seed)
+    soft = np.asarray(Image.fromarray(textured(seed, size)).resize(size), float)
+    return (60 + soft * 0.5 + rng.normal(0, 4, soft.shape)).clip(20, 235).astype(np.uint8)
+
+
+def put_between(one: int, two: int) -> bytes:
+    """A part put in between two JPEGs: it never was on the first one's grid."""
+    first = decoded(saved(photograph_like(1), one)).copy()
+    first[160:320, 240:440] = photograph_like(2)[160:320, 240:440]
+    return saved(first, two)
+
+
+def once_coded(data: bytes) -> Any:
+    coding = coding_of(ImageFile.open(data))
+    assert coding is not None
+    return find_once_coded(coding)
+
+
+def test_a_part_that_was_coded_once() -> None:
+    found = once_coded(put_between(70, 92))
+    assert found.applies
+    assert found.mask is not None
+    truth = np.zeros(found.mask.shape, bool)
+    truth[20:40, 30:55] = True
+    assert 2 * (found.mask.astype(bool) & truth).sum() / (found.mask.sum() + truth.sum()) > 0.85
+    # the first table's steps, found again: IJG at quality 70
+    steps = luma_steps(ImageFile.open(saved(textured(1), 70)))
+    assert steps is not None
+    assert found.first[0] == steps[1]
+
+
+@pytest.mark.parametrize(("one", "two"), [(70, 92), (85, 95)])
+def test_a_whole_that_was_coded_twice_has_no_part_to_show(one: int, two: int) -> None:
+    found = once_coded(saved(decoded(saved(photograph_like(3), one)), two))
+    assert found.applies
+    assert found.mask is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(photograph_like(3), 90),  # once
+        put_between(92, 70),  # the stronger coding came last and left nothing of the first
+        saved(decoded(saved(photograph_like(3), 70))[3:, 5:], 92),  # the first grid was cut off
+    ],
+)
+def test_without_two_codings_on_one_grid_nothing_is_said_of_parts(data: bytes) -> None:
+    assert not once_coded(data).applies
+
+
+def test_tones_changed_as_a_whole_are_no_part() -> None:
+    toned = 255 * (decoded(saved(photograph_like(3), 70)) / 255.0) ** 0.8
+    assert once_coded(saved(toned.astype(np.uint8), 97)).mask is None
+
+
+def test_a_turned_jpeg_has_its_map_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    first = decoded(saved(photograph_like(1), 70)).copy()
+    first[160:320, 40:240] = photograph_like(2)[160:320, 40:240]  # stored: left, middle height
+    out = io.BytesIO()
+    Image.fromarray(first).save(out, "JPEG", quality=92, exif=exif)
+    findings, _, _ = analyze(out.getvalue(), tmp_path)
+    (found,) = [item for item in findings if item.code == "forgery.double_jpeg"]
+    x, y, w, h = max(found.regions, key=lambda box: box[2] * box[3])
+    # turned to the right: rows from the bottom become columns from the left
+    assert abs(x - 160) <= 24
+    assert abs(y - 40) <= 24
+    assert (abs(w - 160) <= 40, abs(h - 200) <= 40) == (True, True)
+
+
+def test_a_part_with_other_noise() -> None:
+    rng = np.random.default_rng(4)
+    plain = np.linspace(80, 160, 480)[:, None].repeat(640, 1) + rng.normal(0, 1.5, (480, 640))
+    assert find_other_noise(plain.astype(np.float32)).mask is None
+    plain[128:320, 256:416] += rng.normal(0, 14, (192, 160))
+    found = find_other_noise(plain.astype(np.float32))
+    assert found.mask is not None
+    assert found.mask[9:19, 17:25].mean() > 0.8
+    assert not found.mask[:, :14].any()
+    flat = np.full((480, 640), 128, np.float32)
+    assert not find_other_noise(flat).applies
+
+
+def with_exif(width: int, software: str = "", changed: str = "2024:05:01 10:00:00") -> bytes:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0132] = "Example", changed
+    if software:
+        exif[0x0131] = software
+    ifd = exif.get_ifd(0x8769)
+    ifd[0x9003], ifd[0xA002], ifd[0xA003] = "2024:05:01 10:00:00", width, 360
+    out = io.BytesIO()
+    Image.fromarray(textured(1)).save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (with_exif(480), []),
+        (with_exif(4800), ["size"]),
+        (with_exif(480, "Adobe Photoshop 25.0"), ["program"]),
+        (with_exif(480, "Camera firmware 1.0", "2024:05:02 10:00:00"), ["time"]),
+    ],
+)
+def test_what_a_file_says_of_itself_fits_or_not(data: bytes, said: list[str]) -> None:
+    assert list(disagreements(ImageFile.open(data))) == said
+
+
+def test_metadata_that_disagree_move_no_status(tmp_path: Path) -> None:
+    findings, facts, _ = analyze(with_exif(4800, "GIMP 2.10"), tmp_path)
+    (found,) = findings
+    assert found.details["disagree"] == ["size", "program"]
+    assert facts["forgery.metadata"] == "supports"
+    assert decide(findings).status is Status.NO_EVIDENCE
+
+
+def test_together_nothing_is_said_where_nothing_is_known() -> None:
+    none = [Answer(name, "not_applicable", "x") for name in METHODS]
+    assert combined(none).startswith("not_applicable")
+    # what was not measured on enough photographs does not count, whatever it says
+    uncounted = [Answer("noise", "supports"), Answer("metadata", "supports")]
+    assert combined([*none, *uncounted]).startswith("not_applicable")
+    assert combined([Answer("grid", "no_support"), *uncounted]) == "no_support"
+    assert combined([Answer("grid", "supports"), *uncounted]) == "supports: moderate"
