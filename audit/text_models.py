@@ -150,8 +150,17 @@ def read_line(view: "Pixels", quad: "Quad") -> tuple[str, float]:
     import numpy as np
 
     line = _upright(view, quad)
+    read = _read(line)
     if _run("turned", _padded(line, _TURN_WIDTH, _TURN_WIDTH))[0, 1] > _MIN_TURNED:
-        line = np.ascontiguousarray(line[::-1, ::-1])
+        # it errs on rows of signs that look alike both ways, so the surer reading counts
+        read = max(read, _read(np.ascontiguousarray(line[::-1, ::-1])), key=lambda item: item[1])
+    return read
+
+
+def _read(line: "Pixels") -> tuple[str, float]:
+    """Read a level line; return text and mean probability."""
+    import numpy as np
+
     steps = _run("letters", _padded(line, _MIN_WIDTH, _MAX_WIDTH))[0]  # [steps, letters]
     best, sure = steps.argmax(axis=1), steps.max(axis=1)
     # the best path: each letter once, blanks (0) only part it from the same letter again

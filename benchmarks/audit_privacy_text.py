@@ -85,32 +85,32 @@ def drawn(
     picture: Image.Image,
     panel: bool,
     rng: np.random.Generator,
-    mono: Path | None,
-) -> Box | None:
-    """Draw lines at a free place of the upper or lower part; return the box of their ink."""
-    name = mono if len(lines) > 1 and mono else font
-    face = ImageFont.truetype(str(name), size) if name else ImageFont.load_default(size)
+) -> list[Box]:
+    """Draw lines somewhere in a picture; return the box of the ink of each, none if too wide."""
+    face = ImageFont.truetype(str(font), size) if font else ImageFont.load_default(size)
     draw = ImageDraw.Draw(picture)
-    text = "\n".join(lines)
-    left, top, right, bottom = draw.multiline_textbbox((0, 0), text, font=face, spacing=size // 2)
-    width, height = int(right - left), int(bottom - top)
-    pad = size
-    if width + 2 * pad > picture.width:
-        return None
-    x = int(rng.integers(pad, picture.width - width - pad + 1))
-    y = int(rng.integers(pad, picture.height - height - pad + 1))
+    inks = [tuple(int(value) for value in draw.textbbox((0, 0), text, font=face)) for text in lines]
+    step = round(1.6 * size)
+    width, height = max(ink[2] for ink in inks), step * len(lines)
+    if width + 2 * size > picture.width:
+        return []
+    x = int(rng.integers(size, picture.width - width - size + 1))
+    y = int(rng.integers(size, picture.height - height - size + 1))
     dark = bool(rng.integers(2))
     if panel:
-        ground = tuple(
-            int(v) for v in (rng.integers(0, 90, 3) if dark else rng.integers(190, 256, 3))
-        )
-        draw.rectangle([x - pad, y - pad, x + width + pad, y + height + pad], fill=ground)
+        levels = rng.integers(0, 90, 3) if dark else rng.integers(190, 256, 3)
+        ground = tuple(int(value) for value in levels)
+        draw.rectangle([x - size, y - size, x + width + size, y + height + size], fill=ground)
     else:
-        under = np.asarray(picture.crop((x, y, x + width, y + height)).convert("L"))
-        dark = float(under.mean()) < 128
-    ink = (250, 250, 250) if dark else (10, 10, 10)
-    draw.multiline_text((x - left, y - top), text, font=face, fill=ink, spacing=size // 2)
-    return x, y, width, height
+        dark = (
+            float(np.asarray(picture.crop((x, y, x + width, y + height)).convert("L")).mean()) < 128
+        )
+    colour = (250, 250, 250) if dark else (10, 10, 10)
+    boxes = []
+    for number, (text, (left, top, right, bottom)) in enumerate(zip(lines, inks, strict=True)):
+        draw.text((x, y + number * step), text, font=face, fill=colour)
+        boxes.append((x + left, y + number * step + top, right - left, bottom - top))
+    return boxes
 
 
 def covered(piece: Box, boxes: list[Box]) -> float:
@@ -136,8 +136,9 @@ def recall(folder: Path, fonts: list[Path], mono: Path | None, n: int, seed: int
         kind, size = kinds[number % 6], SIZES[number // 6 % 3]
         panel = bool(number // 18 % 2)
         font = fonts[int(rng.integers(len(fonts)))] if fonts else None
-        box = drawn(invented(kind, rng), size, font, picture, panel, rng, mono)
-        if box is None:
+        lines = invented(kind, rng)
+        pieces = drawn(lines, size, mono if mono and len(lines) > 1 else font, picture, panel, rng)
+        if not pieces:
             continue
         if number % 2:  # as it would be passed on
             from io import BytesIO
@@ -146,7 +147,8 @@ def recall(folder: Path, fonts: list[Path], mono: Path | None, n: int, seed: int
             picture.save(out, "JPEG", quality=85)
             picture = Image.open(out).convert("RGB")
         places = personal_places(np.asarray(picture))
-        hit = covered(box, [item.box for item in places if item.kind == kind]) >= 0.9
+        boxes = [item.box for item in places if item.kind == kind]
+        hit = all(covered(piece, boxes) >= 0.9 for piece in pieces)
         where = "panel" if panel else "picture"
         for key in (f"{where} {size} px", f"{where} all", f"{where} {kind}"):
             wanted[key] += 1
