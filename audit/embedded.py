@@ -10,16 +10,31 @@ Sources: JPEG ITU-T T.81 annex B; PNG third edition §5; Photoshop file format (
 import base64
 import binascii
 import re
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from counterproof.audit.metadata_fields import photoshop_resource
+from counterproof.audit.strip_bmff import thumbnails, unknown_from
 
 if TYPE_CHECKING:
     from counterproof.images import ImageFile
 
-__all__ = ["Remains", "Small", "jpeg_end", "remains", "small_pictures"]
+__all__ = [
+    "Remains",
+    "Small",
+    "further_pictures",
+    "jpeg_end",
+    "jpegs_in",
+    "remains",
+    "small_pictures",
+]
 
+_MAX_SMALL = 24
+_MAX_JPEG = 8 * 2**20
+_MIN_JPEG = 200  # a JPEG of one pixel; shorter runs only look like one
+_PHOTOSHOP_THUMBNAILS = (0x040C, 0x0409)  # the second, of version 4, swaps red and blue
+_MPF_PREVIEWS = (0x010001, 0x010002)  # "large thumbnail", for a screen of VGA or full HD
 _MAX_XMP_IMAGE = 4 * 2**20
 _XMP_IMAGE = re.compile(
     rb"(?:xmpGImg|xapGImg|GImage):image\s*(?:=\s*[\"']|>)([A-Za-z0-9+/=&#xA;\s]+)"
@@ -43,7 +58,7 @@ class Remains:
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A small picture inside the metadata: `exif`, `photoshop` or `xmp`, and its JPEG."""
+    """A small picture, `exif`, `makernote`, `photoshop`, `xmp`, `mpf` or `item`, as a file."""
 
     where: str
     data: bytes
@@ -98,6 +113,8 @@ def remains(image: "ImageFile") -> Remains | None:
 
 
 def _behind_named(image: "ImageFile") -> int:
+    if image.format in ("avif", "heic", "heif"):
+        return unknown_from(image.data)
     found = image.blocks("trailer")
     return found[0].offset if found else 0
 
@@ -106,6 +123,8 @@ def _holds_picture(rest: bytes) -> bool:
     """Tell whether remains hold picture data: a picture's start, or its end without a start."""
     if b"\xff\xd8\xff" in rest or b"\x89PNG\r\n\x1a\n" in rest or b"ftypheic" in rest:
         return True
+    if rest[4:8] == b"mpvd" or b"ftypmp4" in rest[:256]:
+        return True  # the film of a motion photo
     tail = rest.rstrip(b"\0")
     if tail.endswith(b"\xff\xd9"):
         return rest.count(b"\xff\x00") >= 4 or len(rest) > 256
@@ -113,12 +132,20 @@ def _holds_picture(rest: bytes) -> bool:
 
 
 def small_pictures(image: "ImageFile") -> list[Small]:
-    """Return the small views of the picture that its metadata holds, JPEG each."""
+    """Return the small views of the picture that the file holds, at most 24.
+
+    EXIF thumbnails, previews in makers' notes, Photoshop's and XMP's thumbnails, previews of
+    multi-picture files, thumbnails of HEIC and AVIF.
+    """
     found: list[Small] = []
-    if image.exif_directories and (data := image.exif_directories.thumbnail()):
-        found.append(Small("exif", data))
+    thumbnail = image.exif_directories.thumbnail() if image.exif_directories else b""
+    if thumbnail:
+        found.append(Small("exif", thumbnail))
+    if image.format not in ("tiff", "dng", "raw"):  # there EXIF is the whole file
+        notes = image.exif_data.replace(thumbnail, b"") if thumbnail else image.exif_data
+        found += [Small("makernote", data) for data in jpegs_in(notes)]
     for block in image.blocks("iptc"):
-        for number in (0x040C,):
+        for number in _PHOTOSHOP_THUMBNAILS:
             resource = photoshop_resource(block.data, number)
             if resource[28:30] == b"\xff\xd8":
                 found.append(Small("photoshop", resource[28:]))
@@ -131,4 +158,49 @@ def small_pictures(image: "ImageFile") -> list[Small]:
                 continue
             if data[:2] == b"\xff\xd8":
                 found.append(Small("xmp", data))
+    found += [Small("mpf", data) for kind, data in further_pictures(image) if kind in _MPF_PREVIEWS]
+    if image.format in ("avif", "heic", "heif"):
+        found += [Small("item", data) for data in thumbnails(image.data)]
+    return found[:_MAX_SMALL]
+
+
+def jpegs_in(data: bytes) -> list[bytes]:
+    """Return the JPEG files that lie whole in some bytes, one inside another not counted."""
+    found: list[bytes] = []
+    at = data.find(b"\xff\xd8\xff")
+    for _ in range(4 * _MAX_SMALL):
+        if at < 0 or len(found) >= _MAX_SMALL:
+            break
+        length = jpeg_end(data[at : at + _MAX_JPEG])
+        if length > _MIN_JPEG:
+            found.append(data[at : at + length])
+        at = data.find(b"\xff\xd8\xff", at + max(length, 3))
+    return found
+
+
+def further_pictures(image: "ImageFile") -> list[tuple[int, bytes]]:
+    """Return type and bytes of each further picture that a multi-picture index names.
+
+    Source: CIPA DC-007 §5.2.3.3.
+    """
+    index = next(iter(image.blocks("mpf")), None)
+    if index is None:
+        return []
+    data, base = index.data, index.offset + 8
+    order = "<" if data[:2] == b"II" else ">"
+    found: list[tuple[int, bytes]] = []
+    try:
+        (at,) = struct.unpack_from(order + "I", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, at)
+        for place in range(at + 2, at + 2 + 12 * min(count, 16), 12):
+            tag, _, number, where = struct.unpack_from(order + "HHII", data, place)
+            if tag != 0xB002:
+                continue
+            for entry in range(where, where + min(number, _MAX_SMALL * 16), 16):
+                kind, length, offset = struct.unpack_from(order + "III", data, entry)
+                picture = image.data[base + offset : base + offset + length] if offset else b""
+                if picture[:2] == b"\xff\xd8":
+                    found.append((kind & 0xFFFFFF, picture))
+    except struct.error:
+        return found
     return found

@@ -19,6 +19,8 @@ __all__ = ["read_maker_note"]
 _MAKER_NOTE = 0x927C
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}
 _MAX_ENTRIES = 512
+# Values of which only a part is the number: tag → first byte, behind its last byte.
+_PARTS = {0x4019: (0, 5), 0x0215: (16, 20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ _CANON = {
     0x0009: ("person", "OwnerName"),
     0x000C: ("serial", "SerialNumber"),
     0x0096: ("serial", "InternalSerialNumber"),
+    0x4019: ("serial", "LensSerialNumber"),
 }
 _NIKON = {0x001D: ("serial", "SerialNumber"), 0x00A0: ("serial", "SerialNumber")}
 _OLYMPUS = {0x0101: ("serial", "SerialNumber"), 0x0102: ("serial", "InternalSerialNumber")}
@@ -57,7 +60,7 @@ _PANASONIC = {
     0x006D: ("place", "City"),
     0x006F: ("place", "Landmark"),
 }
-_PENTAX = {0x0229: ("serial", "SerialNumber")}
+_PENTAX = {0x0229: ("serial", "SerialNumber"), 0x0215: ("serial", "InternalSerialNumber")}
 _FUJI = {0x0010: ("serial", "InternalSerialNumber")}
 _APPLE = {
     0x000B: ("identifier", "BurstUUID"),
@@ -120,8 +123,10 @@ def _tags(
     data: bytes, at: int, base: int, order: str, wanted: dict[int, tuple[str, str]]
 ) -> Iterator[tuple[str, str, bytes]]:
     for tag, value in _entries(data, at, base, order):
-        if tag in wanted and value.strip(b"\0 \xff"):
-            yield (*wanted[tag], value)
+        if tag in wanted:
+            first, last = _PARTS.get(tag, (0, len(value)))
+            if value[first:last].strip(b"\0 \xff"):
+                yield (*wanted[tag], value[first:last])
 
 
 def _olympus(data: bytes, at: int, base: int, order: str) -> Iterator[tuple[str, str, bytes]]:

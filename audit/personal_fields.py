@@ -119,7 +119,9 @@ def _exif(image: "ImageFile") -> Iterator[PersonalField]:
     if exif is None:
         return
     for (directory, tag), (kind, name) in _EXIF.items():
-        if entry := exif.entry(directory, tag):
+        # some programs write a tag into the directory of the other
+        other = "exif" if directory == "ifd0" else "ifd0"
+        if entry := exif.entry(directory, tag) or exif.entry(other, tag):
             value = exif.data[entry.at : entry.at + min(entry.length, 4096)]
             yield PersonalField(kind, "exif", name, value)
     gps = exif.directories.get("gps")

@@ -11,6 +11,7 @@ from counterproof.analysis import Analyzer, Observation, Stage
 from counterproof.audit.embedded import remains, small_pictures
 from counterproof.audit.facts import SMALL_SIDE, compare_thumbnail
 from counterproof.audit.personal_fields import PersonalField, personal_fields
+from counterproof.audit.strip_bmff import hides_part
 from counterproof.errors import ImageError
 from counterproof.findings import Basis, Claim, Finding, Severity
 from counterproof.images import ImageFile
@@ -53,6 +54,8 @@ class PrivacyAnalyzer(Analyzer):
             severity = Severity.HIGH if rest.picture else Severity.LOW
             details = {"offset": rest.offset, "bytes": rest.length}
             yield self._finding(code, severity, details)
+        if image.format in ("avif", "heic", "heif") and hides_part(image.data):
+            yield self._finding("privacy.cropped", Severity.HIGH, {"fields": ["clap"]})
         yield from self._previews(image)
 
     def _previews(self, image: ImageFile) -> Iterator[Finding]:

@@ -14,14 +14,17 @@ from dataclasses import dataclass, field
 
 from counterproof.provenance.xmp_bmff import Unfit, item_bytes
 
-__all__ = ["hides_part", "strip_bmff"]
+__all__ = ["hides_part", "strip_bmff", "thumbnails", "unknown_from"]
 
 _PICTURES = (b"av01", b"hvc1", b"grid", b"iden")
 _PROPERTIES = frozenset(
-    b"ispe pixi av1C hvcC colr irot imir pasp auxC a1op a1lx lsel clli mdcv".split()
+    b"ispe pixi av1C hvcC colr irot imir pasp clap auxC a1op a1lx lsel clli mdcv".split()
 )
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _MAX_BOXES = 100_000
+_MAX_THUMBNAILS = 8
+_PADDING = 16
+_KNOWN = frozenset(b"ftyp meta mdat free skip wide uuid idat pdin styp jumb".split())
 
 
 @dataclass(slots=True)
@@ -42,20 +45,64 @@ class _File:
 
 
 def hides_part(data: bytes) -> bool:
-    """Tell whether the file shows only a part of its picture and holds all of it (`clap`).
+    """Tell whether the file shows only a part of its picture and holds more of it (`clap`).
+
+    Up to 16 rows or columns are what fills the last block of a codec, and count as nothing.
 
     Source: ISO/IEC 14496-12 §12.1.4.
     """
     try:
         found = _read(data)
-    except (Unfit, ValueError, IndexError, struct.error):
+        item = found.items.get(found.primary, _Item())
+        boxes = {
+            box[4:8]: box for number, _ in item.properties if (box := found.properties[number - 1])
+        }
+        if b"clap" not in boxes or b"ispe" not in boxes:
+            return False
+        w, w_part, h, h_part = struct.unpack_from(">4I", boxes[b"clap"], 8)
+        width, height = struct.unpack_from(">II", boxes[b"ispe"], 12)
+        return bool(width - w / w_part > _PADDING or height - h / h_part > _PADDING)
+    except (Unfit, ArithmeticError, ValueError, IndexError, struct.error):
         return False
-    item = found.items.get(found.primary, _Item())
-    return any(found.properties[number - 1][4:8] == b"clap" for number, _ in item.properties)
 
 
-def strip_bmff(data: bytes) -> bytes:
+def unknown_from(data: bytes) -> int:
+    """Return where the first box lies that belongs to no still picture; 0 if there is none.
+
+    A sequence has boxes of its own, and is not judged.
+    """
+    at = 0
+    try:
+        for name, at, _, stop in _boxes(data, 0, len(data)):
+            if name in (b"moov", b"moof"):
+                return 0
+            if name not in _KNOWN:
+                return at
+            at = stop
+    except (ValueError, struct.error):
+        return at
+    return at if at < len(data) else 0
+
+
+def thumbnails(data: bytes) -> list[bytes]:
+    """Return the thumbnails of the picture, each as a file of its own; none if damaged."""
+    try:
+        found = _read(data)
+        return [
+            strip_bmff(data, source)
+            for name, source, targets in found.links
+            if name == b"thmb" and found.primary in targets and source in found.items
+        ][:_MAX_THUMBNAILS]
+    except (Unfit, ValueError, IndexError, struct.error):
+        return []
+
+
+def strip_bmff(data: bytes, shown: int = 0) -> bytes:
     """Return the file with its picture and nothing else.
+
+    Args:
+        data: the file.
+        shown: number of the item that is the picture; the primary one if 0.
 
     Raises:
         Unfit: if it is a sequence, or its picture is laid together from others.
@@ -63,6 +110,7 @@ def strip_bmff(data: bytes) -> bytes:
         struct.error: if it ends too early.
     """
     found, held = _read(data), item_bytes(data)
+    found.primary = shown or found.primary
     kept = _needed(found)
     for number in kept:
         if number not in held:

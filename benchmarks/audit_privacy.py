@@ -1,15 +1,21 @@
-"""How completely personal metadata is found, and how often the face detector marks what is none.
+r"""How completely personal metadata is found, and how often the face detector marks what is none.
 
 `tags`: ExifTool's list of GPS, serial, person, place and identifier tags of the same files is the
 label; a tag counts as found if our list of that kind has one of the same name.
+`previews`: the same for small and further pictures, compared byte for byte; what lies behind the
+end of the picture counts where the finding of remains covers it.
 `faces`: pictures of a folder; with `--without`, folders of pictures that show none.
 
     exiftool -json -G1 -a -r -n FOLDER… > tags.json
     python benchmarks/audit_privacy.py tags tags.json
+    exiftool -json -b -G1 -a -r -ThumbnailImage -PreviewImage -OtherImage -JpgFromRaw \
+        -PhotoshopThumbnail -PhotoshopBGRThumbnail -MPImage2 -MPImage3 FOLDER… > previews.json
+    python benchmarks/audit_privacy.py previews previews.json
     python benchmarks/audit_privacy.py faces FOLDER [--prefix NAME]
 """
 
 import argparse
+import base64
 import json
 import re
 from collections import Counter
@@ -18,6 +24,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
+from counterproof.audit.embedded import further_pictures, remains, small_pictures
 from counterproof.audit.faces import FaceDetector
 from counterproof.audit.personal_fields import personal_fields
 from counterproof.errors import ImageError
@@ -35,6 +42,7 @@ KINDS = {
     r"ContentIdentifier)$",
 }
 ALIASES = {"regionname": "regions"}
+READ = ("jpeg", "png", "webp", "gif", "tiff", "avif", "heic", "heif")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -51,6 +59,7 @@ def tags(rows: list[dict[str, Any]]) -> None:
     """Compare with ExifTool's tags; name each miss."""
     wanted: Counter[str] = Counter()
     found: Counter[str] = Counter()
+    others = 0
     for row in rows:
         path = row["SourceFile"]
         labels = [
@@ -62,10 +71,14 @@ def tags(rows: list[dict[str, Any]]) -> None:
         if not labels:
             continue
         try:
-            ours = personal_fields(ImageFile.open(path))
+            image = ImageFile.open(path)
         except ImageError as err:
             print("unreadable", path, err)
             continue
+        if image.format not in READ:
+            others += len(labels)
+            continue
+        ours = personal_fields(image)
         for kind, tag in labels:
             name = ALIASES.get(tag.lower(), plain(tag))
             names = [plain(item.name) for item in ours if item.kind == kind]
@@ -74,8 +87,43 @@ def tags(rows: list[dict[str, Any]]) -> None:
                 found[kind] += 1
             else:
                 print("missed", kind, tag, Path(path).name)
+    print("in files of other formats, not counted:", others)
     for kind in KINDS:
         print(kind, interval(found[kind], wanted[kind]))
+
+
+def previews(rows: list[dict[str, Any]]) -> None:
+    """Compare with ExifTool's small pictures; name each miss."""
+    wanted: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    for row in rows:
+        path = row["SourceFile"]
+        labels = {
+            tag: base64.b64decode(value[7:])
+            for tag, value in row.items()
+            if isinstance(value, str) and value.startswith("base64:")
+        }
+        try:
+            image = ImageFile.open(path)
+        except ImageError:
+            continue
+        if not labels or image.format not in READ:
+            wanted["in files of other formats, not counted"] += len(labels)
+            continue
+        held = [item.data for item in small_pictures(image)]
+        held += [data for _, data in further_pictures(image)]
+        rest = remains(image)
+        behind = image.data[rest.offset :] if rest else b""
+        for tag, data in labels.items():
+            group = f"{Path(path).parts[0]} {tag.partition(':')[2]}"
+            wanted[group] += 1
+            # some tags end with bytes behind the picture's own end
+            if any(one in data or data in one for one in held) or data in behind:
+                found[group] += 1
+            else:
+                print("missed", tag, len(data), path)
+    for group in sorted(wanted):
+        print(group, interval(found[group], wanted[group]))
 
 
 def faces(folder: Path, prefix: str) -> None:
@@ -94,12 +142,14 @@ def faces(folder: Path, prefix: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["tags", "faces"])
+    parser.add_argument("what", choices=["tags", "previews", "faces"])
     parser.add_argument("source", type=Path)
     parser.add_argument("--prefix", default="")
     args = parser.parse_args()
     if args.what == "tags":
         tags(json.loads(args.source.read_text(encoding="utf-8")))
+    elif args.what == "previews":
+        previews(json.loads(args.source.read_text(encoding="utf-8")))
     else:
         faces(args.source, args.prefix)
 

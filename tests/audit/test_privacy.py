@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from counterproof.audit.embedded import jpeg_end, remains
+from counterproof.audit.embedded import further_pictures, jpeg_end, remains, small_pictures
 from counterproof.audit.faces import FaceDetector, grown
 from counterproof.audit.maker_notes import read_maker_note
 from counterproof.audit.personal_fields import personal_fields
@@ -263,3 +263,78 @@ def test_hostile_files(tmp_path: Path) -> None:
             broken[at] = int(rng.integers(0, 256))
         image = ImageFile.open(bytes(broken))
         list(PrivacyAnalyzer(Settings(home=tmp_path)).analyze(image))
+
+
+def found_small(data: bytes) -> list[str]:
+    return [item.where for item in small_pictures(ImageFile.open(data))]
+
+
+def with_segment(data: bytes, marker: int, body: bytes) -> bytes:
+    return data[:2] + bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body + data[2:]
+
+
+def test_previews_in_notes_of_makers_and_in_photoshop(tmp_path: Path) -> None:
+    inner = jpeg(scene(3).resize((96, 72)))
+    note = b"Maker\0" + inner + b"\0\0"
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 0x8769, 4, 1, 26) + b"\0" * 4
+    tiff += struct.pack("<HHHII", 1, 0x927C, 7, len(note), 44) + b"\0" * 4 + note
+    data = with_segment(jpeg(scene()), 0xE1, b"Exif\0\0" + tiff)
+    assert found_small(data) == ["makernote"]
+    assert codes(data, tmp_path) == {"privacy.preview"}
+    body = b"\0" * 28 + inner
+    resource = b"8BIM" + struct.pack(">HHI", 0x0409, 0, len(body)) + body + b"\0" * (len(body) & 1)
+    data = with_segment(jpeg(scene()), 0xED, b"Photoshop 3.0\0" + resource)
+    assert found_small(data) == ["photoshop"]
+    assert found_small(jpeg(scene())) == []
+
+
+def test_further_pictures_of_an_index(tmp_path: Path) -> None:
+    main, inner = jpeg(scene()), jpeg(scene(3).resize((96, 72)))
+    for kind, where in ((0x010001, ["mpf"]), (0x020003, [])):
+        body = b"MPF\0II*\0\x08\0\0\0" + struct.pack("<H", 1)
+        body += struct.pack("<HHII", 0xB002, 7, 32, 26) + b"\0" * 4
+        offset = len(main) + 4 + len(body) + 32 - 10
+        body += struct.pack("<IIIHH", 0x030000, len(main), 0, 0, 0)
+        body += struct.pack("<IIIHH", kind, len(inner), offset, 0, 0)
+        data = with_segment(main, 0xE2, body) + inner
+        assert [item[0] for item in further_pictures(ImageFile.open(data))] == [kind]
+        assert found_small(data) == where
+    assert codes(redact(ImageFile.open(data), Settings(home=tmp_path)).data, tmp_path) == set()
+
+
+def test_a_film_behind_an_avif(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    scene().save(out, "AVIF")
+    plain = out.getvalue()
+    assert codes(plain, tmp_path) == set()
+    film = struct.pack(">I4s", 40, b"mpvd") + b"film" * 8
+    assert codes(plain + film, tmp_path) == {"privacy.remains"}
+    assert codes(plain + b"left over, no box at all", tmp_path) == {"privacy.trailer"}
+    assert redact(ImageFile.open(plain + film), Settings(home=tmp_path)).data.find(b"film") < 0
+
+
+def test_heic_that_hides_a_part(test_data: Path, tmp_path: Path) -> None:
+    path = test_data / "photos" / "heif-nokia" / "conformance_files__MIAF007.heic"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    assert "privacy.cropped" in codes(path.read_bytes(), tmp_path)
+
+
+def test_thumbnail_of_a_heic(test_data: Path) -> None:
+    path = test_data / "c2pa" / "generated" / "fmt.heif"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    (small,) = small_pictures(ImageFile.open(str(path)))
+    view = ImageFile.open(small.data)
+    assert small.where == "item"
+    assert max(view.info.width, view.info.height) < 600
+    assert view.pixels().std() > 10
+
+
+def test_parts_of_numbers_in_makers_notes() -> None:
+    info = bytes(16) + struct.pack("<I", 4711) + b"\0" * 4
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 0x8769, 4, 1, 26) + b"\0" * 4
+    note = b"AOC\0II" + struct.pack("<HHHII", 1, 0x0215, 7, len(info), 44 + 24) + b"\0" * 4 + info
+    tiff += struct.pack("<HHHII", 1, 0x927C, 7, len(note), 44) + b"\0" * 4 + note
+    found = list(read_maker_note(exif_directories(tiff)))
+    assert found == [("serial", "InternalSerialNumber", struct.pack("<I", 4711))]
