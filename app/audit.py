@@ -1,15 +1,22 @@
 """`counterproof audit …`: rules of law over a folder, what a pipeline does to marks, models."""
 
-import importlib
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from counterproof.app.lazy import LazyGroup
+from counterproof.app.options import (
+    as_of_option,
+    check_suffix,
+    format_option,
+    language_option,
+    outputs_option,
+    print_json,
+    write_json,
+)
 from counterproof.errors import UserError
-from counterproof.text import LANGUAGES
 
 if TYPE_CHECKING:
     from counterproof.audit.pipeline import Pipeline
@@ -28,28 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class AuditGroup(click.Group):
-    """Lists its subcommands without importing any of them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of `COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of one subcommand."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one line per subcommand."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=AuditGroup)
+@click.group(cls=LazyGroup, table=COMMANDS)
 def audit() -> None:
     """Ask what a folder, a pipeline or a model shows, rule by rule.
 
@@ -61,7 +47,7 @@ def audit() -> None:
 @click.argument("target", metavar="CASE|PATH", required=False)
 @click.option("--market", "markets", multiple=True, metavar="MARKET", help="EU, CN, US-CA, …")
 @click.option("--role", "roles", multiple=True, metavar="ROLE", help="provider, platform, …")
-@click.option("--as-of", metavar="DATE", help="What is in force on this day, YYYY-MM-DD.")
+@as_of_option("What is in force on this day, YYYY-MM-DD.")
 @click.option(
     "--content",
     type=click.Choice(["generated", "model-edited", "captured"]),
@@ -74,15 +60,8 @@ def audit() -> None:
 )
 @click.option("--template", metavar="FILE", help="Write an empty questionnaire and stop.")
 @click.option("--sign", metavar="FILE", help="Sign a questionnaire with your key and stop.")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "json", "html"]),
-    default="text",
-    show_default=True,
-    help="What stdout gets.",
-)
-@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Also .html .json")
+@format_option("text", "json", "html")
+@outputs_option("Also .html .json")
 @click.option(
     "--fail-on",
     "fail_on",
@@ -90,7 +69,7 @@ def audit() -> None:
     metavar="RULE[:SEVERITY]",
     help="Exit 1 if a rule in force fails: the start of its id, or `fail` for any.",
 )
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def policy(target: str | None, **options: Any) -> None:
     """Ask dated rules of law and standards of a CASE, or of pictures, which are scanned first.
 
@@ -112,8 +91,9 @@ def policy(target: str | None, **options: Any) -> None:
     if target is None:
         raise UserError("expected a case or pictures; see --help")
     limits = [_limit(text) for text in options["fail_on"]]
+    wanted = [(name, check_suffix(name, "html", "json")) for name in options["outputs"]]
     report = _evaluate(target, options, settings)
-    for name, kind in [*((name, "") for name in options["outputs"]), ("-", options["fmt"])]:
+    for name, kind in [*wanted, ("-", options["fmt"])]:
         _write(report, name, kind, words, target)
     sys.exit(1 if any(_met(report, *limit) for limit in limits) else 0)
 
@@ -193,21 +173,15 @@ def _scan(target: str, settings: "Settings") -> str:
 def _write(report: "PolicyReport", name: str, kind: str, words: "Catalogue", target: str) -> None:
     from counterproof.audit import policy_page
     from counterproof.audit.report import now
-    from counterproof.audit.writer import open_atomically
 
-    kind = kind or Path(name).suffix.lower().lstrip(".")
     if kind == "html":
         title = Path(target).name or target
         policy_page.write_policy_page(report, name, words, title=title, made_at=now())
     elif kind == "json":
-        with open_atomically(name) as stream:
-            text = json.dumps(report.to_json(), ensure_ascii=False, indent=1)
-            stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
-    elif kind == "text":
+        write_json(name, report.to_json())
+    else:
         for line in policy_page.lines(report, words):
             click.echo(line)
-    else:
-        raise UserError(f"{name}: expected a name that ends in .html or .json")
     if name != "-":
         click.echo(words.ui("scan.wrote", file=name), err=True)
 
@@ -237,16 +211,9 @@ def _met(report: "PolicyReport", rule: str, rank: int) -> bool:
 @click.command()
 @click.argument("before", metavar="BEFORE")
 @click.argument("after", metavar="AFTER")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What stdout gets.",
-)
+@format_option("text", "json")
 @click.option("--fail-on", type=click.Choice(["lost"]), help="Exit 1 if a mark was lost.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def pipeline(before: str, after: str, fmt: str, fail_on: str | None, lang: str | None) -> None:
     """Say which marks of the picture BEFORE are still in AFTER, and which a step lost.
 
@@ -261,7 +228,7 @@ def pipeline(before: str, after: str, fmt: str, fail_on: str | None, lang: str |
     settings = load_settings({"language": lang})
     found = follow(*look_at(before, after, profile="standard", settings=settings))
     if fmt == "json":
-        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        print_json(found.to_json())
     else:
         _say(found, catalogue(settings.language))
     sys.exit(1 if fail_on and found.lost else 0)

@@ -1,12 +1,16 @@
 """`counterproof audit model`: does a model give its training pictures back?"""
 
-import json
 import sys
 
 import click
 
-from counterproof.errors import UserError
-from counterproof.text import LANGUAGES
+from counterproof.app.options import (
+    check_suffix,
+    format_option,
+    language_option,
+    print_json,
+    write_json,
+)
 
 __all__ = ["model"]
 
@@ -15,10 +19,10 @@ __all__ = ["model"]
 @click.option("--generated", required=True, metavar="DIR", help="Pictures the model made.")
 @click.option("--training", required=True, metavar="DIR", help="Pictures it was trained on.")
 @click.option("--holdout", metavar="DIR", help="Pictures like them that it has not seen.")
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text")
+@format_option("text", "json")
 @click.option("-o", "--output", metavar="FILE", help="Also write a page (.html) or .json.")
 @click.option("--case", "case_file", metavar="CASE", help="Keep the answers in it, for its report.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def model(
     generated: str,
     training: str,
@@ -39,12 +43,10 @@ def model(
     from counterproof.audit.model_audit import audit_model
     from counterproof.audit.model_section import keep_in_case
     from counterproof.audit.sources import expand
-    from counterproof.audit.writer import open_atomically
     from counterproof.settings import load_settings
     from counterproof.text import catalogue
 
-    if output and not output.lower().endswith((".html", ".htm", ".json")):
-        raise UserError(f"{output}: expected a name that ends in .html or .json")
+    kind = check_suffix(output, "html", "json") if output else ""
     settings = load_settings({"language": lang})
     words = catalogue(settings.language)
     folders = {"training": training, "generated": generated}
@@ -61,7 +63,6 @@ def model(
             keep_in_case(case, found, folders, settings)
     for problem in found.unread:
         click.echo(problem, err=True)
-    text = json.dumps(found.to_json(), ensure_ascii=False, indent=2)
     head = [words.ui(f"audit.column.{name}") for name in ("question", "answer", "count", "range")]
     rows = [head]
     for item in found.answers:
@@ -69,9 +70,8 @@ def model(
         word = words.ui(f"audit.answer.{item.answer}")
         span = f"{100 * item.low:.2f}–{100 * item.high:.2f} %"
         rows.append([says, word, f"{item.k} / {item.n}", span])
-    if output and output.lower().endswith(".json"):
-        with open_atomically(output) as stream:
-            stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    if output and kind == "json":
+        write_json(output, found.to_json())
     elif output:
         pairs = []
         for relation in found.relations:
@@ -86,7 +86,7 @@ def model(
         ]
         write_pairs(output, words, words.ui("audit.title"), lead, rows, pairs, settings.limits)
     if fmt == "json":
-        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        print_json(found.to_json())
     else:
         for says, word, count, span in rows[1:]:
             click.echo(f"{word}  {count}  ({span})  {says}")

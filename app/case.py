@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from counterproof.app.options import format_option, language_option
 from counterproof.errors import UserError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def note(
 @click.option("-o", "--output", required=True, metavar="FILE", help="The bundle to write (.zip).")
 @click.option("--tsa", default="", metavar="URL", help="Ask this authority for a time stamp.")
 @click.option("--no-report", is_flag=True, help="Leave the report out of the bundle.")
-@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the report.")
+@language_option
 def seal(file: str, output: str, tsa: str, no_report: bool, lang: str | None) -> None:
     """Sign a hash tree over the records, inputs and notes of CASE, and write one bundle.
 
@@ -123,15 +124,8 @@ def seal(file: str, output: str, tsa: str, no_report: bool, lang: str | None) ->
 @case.command()
 @click.argument("file", metavar="CASE|BUNDLE")
 @click.option("--inputs", is_flag=True, help="Also hash the pictures again, where they lay.")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What stdout gets.",
-)
-@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the text.")
+@format_option("text", "json")
+@language_option
 def verify(file: str, inputs: bool, fmt: str, lang: str | None) -> None:
     """Compare a sealed CASE or a BUNDLE with its seal; name each record that changed.
 

@@ -5,12 +5,12 @@ Only this floor turns errors into exit codes: 0 done, 1 `--fail-on` met, 2 usage
 error, 3 done with some pictures unreadable, 130 interrupted and resumable.
 """
 
-import importlib
 import sys
 
 import click
 
 from counterproof import __version__
+from counterproof.app.lazy import LazyGroup
 from counterproof.errors import CounterproofError
 
 __all__ = ["main"]
@@ -53,28 +53,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command only to run it, and lists all without importing any."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of `COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of one command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one line per command."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="counterproof")
 def cli() -> None:
     """Where does a picture come from, did a machine make it, and what risk does it carry?

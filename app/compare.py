@@ -1,6 +1,5 @@
 """`counterproof compare ORIGINAL COPY`: what changed, and where, on one page."""
 
-import json
 import os
 import shutil
 import sys
@@ -9,9 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from counterproof.app.options import (
+    as_of_option,
+    check_suffix,
+    format_option,
+    language_option,
+    outputs_option,
+    print_json,
+    profile_option,
+    write_json,
+)
 from counterproof.app.show import MAX_WIDTH, heading, look_at, two_columns
-from counterproof.errors import UserError
-from counterproof.text import LANGUAGES, Catalogue, cell_width, wrap
+from counterproof.text import Catalogue, cell_width, wrap
 
 if TYPE_CHECKING:
     from counterproof.audit.compare_page import Cells, ComparePage
@@ -22,31 +30,11 @@ __all__ = ["compare"]
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("original", metavar="ORIGINAL")
 @click.argument("copy", metavar="COPY")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What stdout gets.",
-)
-@click.option(
-    "-o",
-    "--output",
-    "outputs",
-    multiple=True,
-    metavar="FILE",
-    help="Also write a page with both pictures (.html) or the comparison (.json).",
-)
-@click.option(
-    "--profile",
-    type=click.Choice(["quick", "standard", "deep"]),
-    default="quick",
-    show_default=True,
-    help="How much to look at in each picture.",
-)
-@click.option("--as-of", metavar="DATE", help="Judge dates as of this day, YYYY-MM-DD.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@format_option("text", "json")
+@outputs_option("Also write a page with both pictures (.html) or the comparison (.json).")
+@profile_option("quick")
+@as_of_option()
+@language_option
 def compare(
     original: str,
     copy: str,
@@ -64,27 +52,21 @@ def compare(
     """
     from counterproof.audit.compare import compare as compare_records
     from counterproof.audit.compare_page import page, write_html
-    from counterproof.audit.writer import open_atomically
     from counterproof.settings import load_settings
     from counterproof.text import catalogue
 
-    for name in outputs:
-        if not name.lower().endswith((".html", ".htm", ".json")):
-            raise UserError(f"{name}: expected a name that ends in .html or .json")
+    wanted = [(name, check_suffix(name, "html", "json")) for name in outputs]
     settings = load_settings({"language": lang, "as_of": as_of})
     words = catalogue(settings.language)
     first, second = look_at(original, copy, profile=profile, settings=settings)
     found = compare_records(first, second, original, copy, settings.limits)
-    text = json.dumps(found.to_json(), ensure_ascii=False, indent=2)
-    for name in outputs:
-        if name.lower().endswith(".json"):
-            with open_atomically(name) as stream:
-                stream.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    for name, kind in wanted:
+        if kind == "json":
+            write_json(name, found.to_json())
         else:
             write_html(found, words, name)
     if fmt == "json":
-        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
-        sys.stdout.buffer.flush()
+        print_json(found.to_json())
     elif not outputs or sys.stdout.isatty():
         width = min(shutil.get_terminal_size((88, 24)).columns, MAX_WIDTH)
         said = _lay_out(page(found, words), words, width)

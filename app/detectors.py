@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from counterproof.app.options import check_suffix, format_option, print_json, write_json
 from counterproof.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
@@ -105,24 +106,35 @@ def _show(found: "Evaluation", output: Path | None, fmt: str) -> None:
     from counterproof.detectors import evaluation_page
 
     if output is not None:
-        if output.suffix.lower() not in (".html", ".json"):
-            raise UserError(f"{output}: expected a name that ends in .html or .json")
-        as_page = output.suffix.lower() == ".html"
-        text = evaluation_page.page(found) if as_page else json.dumps(found.to_json(), indent=1)
-        output.write_text(text, encoding="utf-8")
+        if check_suffix(str(output), "html", "json") == "html":
+            from counterproof.audit.writer import open_atomically
+
+            with open_atomically(output) as stream:
+                stream.write(evaluation_page.page(found).encode())
+        else:
+            write_json(str(output), found.to_json())
         click.echo(f"wrote {output}", err=True)
     if fmt == "json":
-        click.echo(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     else:
         click.echo(evaluation_page.table(found))
 
 
+def _checked(_ctx: click.Context, _param: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a name of no known kind before the measuring begins."""
+    if value is not None:
+        check_suffix(str(value), "html", "json")
+    return value
+
+
 _OUTPUT = click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="A .html or .json file."
+    *("-o", "--output"),
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    callback=_checked,
+    help="A .html or .json file.",
 )
-_FORMAT = click.option(
-    "--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
+_FORMAT = format_option("text", "json")
 _TREATMENT = click.option(
     "--treatment", "treatments", multiple=True, metavar="NAME", help="Only this delivery."
 )

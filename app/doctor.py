@@ -21,9 +21,10 @@ from typing import Any
 import click
 
 from counterproof import __version__
+from counterproof.app.options import format_option, language_option
 from counterproof.errors import CounterproofError, UserError
 from counterproof.settings import Settings, load_settings
-from counterproof.text import LANGUAGES, Catalogue, catalogue
+from counterproof.text import Catalogue, catalogue
 
 __all__ = ["Check", "State", "doctor", "examine_installation"]
 
@@ -73,8 +74,8 @@ class Check:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@format_option("text", "json")
+@language_option
 def doctor(fmt: str, lang: str | None) -> None:
     """Check this installation: versions, extras, trust lists, folders.
 

@@ -5,10 +5,11 @@ from typing import get_type_hints
 
 import click
 
+from counterproof.app.options import language_option
 from counterproof.errors import UserError
 from counterproof.findings import PREFIXES, Answers, Status, matches_selector
 from counterproof.settings import load_settings
-from counterproof.text import LANGUAGES, Catalogue, catalogue, wrap
+from counterproof.text import Catalogue, catalogue, wrap
 
 __all__ = ["explain"]
 
@@ -19,7 +20,7 @@ _ENDINGS = ("failed", "timeout", "skipped")
 
 @click.command()
 @click.argument("word", required=False)
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def explain(word: str | None, lang: str | None) -> None:
     """Say what a status, an answer or a code means, and does not.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from counterproof.text import LANGUAGES
+from counterproof.app.options import language_option
 
 __all__ = ["generate"]
 
@@ -18,7 +18,7 @@ __all__ = ["generate"]
 @click.option("--truncation", default=1.0, show_default=True, help="Below 1: more usual pictures.")
 @click.option("--native", is_flag=True, help="Keep the model's size, with the small watermark.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def generate(
     model: str,
     count: int,

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from counterproof.app.options import language_option
 from counterproof.errors import ImageError, MissingExtra, UserError
-from counterproof.text import LANGUAGES
 
 if TYPE_CHECKING:
     from counterproof.generators.config import Config
@@ -256,7 +256,7 @@ def mix(model: str, out: str, seed: int, count: int, truncation: float, cut: int
 @click.option("--steps", default=300, show_default=True, help="Steps of the search.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def project(
     model: str,
     files: tuple[str, ...],
@@ -303,7 +303,7 @@ def project(
 @click.argument("files", nargs=-1, required=True, metavar="IMAGE…")
 @click.option("-o", "out", required=True, metavar="DIR", help="Folder for the .cpi files.")
 @click.option("--quality", default=2, show_default=True, help="0 (smallest) to 5.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def compress(files: tuple[str, ...], out: str, quality: int, lang: str | None) -> None:
     """Compress small pictures of clothing; what comes back is a model's picture."""
     from counterproof.generators.codec import open_codec
@@ -326,7 +326,7 @@ def compress(files: tuple[str, ...], out: str, quality: int, lang: str | None) -
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("-o", "out", required=True, metavar="DIR", help="Folder for the pictures.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def decompress(files: tuple[str, ...], out: str, overwrite: bool, lang: str | None) -> None:
     """Decompress .cpi files; the pictures are marked as composed with a model's help.
 

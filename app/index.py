@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from counterproof.app.options import check_suffix, language_option
 from counterproof.errors import ImageError, UserError
-from counterproof.text import LANGUAGES
 
 if TYPE_CHECKING:
     from counterproof.audit.copy_page import Pair
@@ -101,7 +101,7 @@ def import_(lists: tuple[str, ...], output: str) -> None:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
 @click.option("--format", "fmt", type=click.Choice(["text", "jsonl"]), help="What stdout gets.")
 @click.option("-o", "--output", metavar="FILE", help="Also write the pairs as a page (.html).")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def search(
     index_file: str, paths: tuple[str, ...], fmt: str | None, output: str | None, lang: str | None
 ) -> None:
@@ -113,8 +113,8 @@ def search(
     from counterproof.settings import load_settings
     from counterproof.text import catalogue, visible
 
-    if output and not output.lower().endswith((".html", ".htm")):
-        raise UserError(f"{output}: expected a name that ends in .html")
+    if output:
+        check_suffix(output, "html")
     settings = load_settings({"language": lang})
     words = catalogue(settings.language)
     fmt = fmt or ("text" if sys.stdout.isatty() else "jsonl")

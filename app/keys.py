@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from counterproof.app.options import as_of_option, format_option, language_option
 from counterproof.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def keys() -> None:
 @click.option("--name", default="", help="Name of the signer; the organisation by default.")
 @click.option("--algorithm", type=click.Choice(ALGORITHMS), default="es256", show_default=True)
 @click.option("--days", type=click.IntRange(1, 3650), default=1825, show_default=True)
-@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the text.")
+@language_option
 def init(organisation: str, name: str, algorithm: str, days: int, lang: str | None) -> None:
     """Make a root, an intermediate and a signer; `mark` then signs with it."""
     from counterproof.provenance.keys import init_identity
@@ -45,9 +46,9 @@ def init(organisation: str, name: str, algorithm: str, days: int, lang: str | No
 @keys.command()
 @click.argument("cert", metavar="CERT")
 @click.option("--key", "key_file", metavar="PEM", help="The private key that belongs to it.")
-@click.option("--as-of", metavar="DATE", help="Judge for this day, YYYY-MM-DD.")
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text")
-@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the text.")
+@as_of_option("Judge for this day, YYYY-MM-DD.")
+@format_option("text", "json")
+@language_option
 def doctor(cert: str, key_file: str | None, as_of: str | None, fmt: str, lang: str | None) -> None:
     """Name what is wrong with a certificate or chain in PEM, the signer's first.
 

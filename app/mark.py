@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from counterproof.app.options import format_option, language_option
 from counterproof.errors import ImageError, ProvenanceError, UserError
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ TRAINING = ("allowed", "not-allowed", "constrained")
 @click.option("--cert", metavar="PEM", help="Chain to sign with, the signer's first.")
 @click.option("--signing-key", metavar="PEM", help="Its private key.")
 @click.option("--tsa", default="", metavar="URL", help="Ask this authority for a time stamp.")
-@click.option("--format", "fmt", type=click.Choice(["text", "jsonl"]), default="text")
-@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the text.")
+@format_option("text", "jsonl")
+@language_option
 def mark(
     files: tuple[str, ...],
     intent: str,

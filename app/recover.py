@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterproof.text import LANGUAGES, MAX_QUOTE, visible
+from counterproof.app.options import as_of_option, format_option, language_option
+from counterproof.text import MAX_QUOTE, visible
 
 if TYPE_CHECKING:
     from counterproof.provenance.recovery import Recovered
@@ -23,10 +24,10 @@ __all__ = ["recover"]
     "--store", "stores", multiple=True, metavar="FILE", help="Manifest store; the own by default."
 )
 @click.option("--key", "keys", multiple=True, metavar="FILE", help="Secret of a private watermark.")
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text")
+@format_option("text", "json")
 @click.option("-o", "out", metavar="FILE", help="Write the manifest found, as a .c2pa file.")
-@click.option("--as-of", metavar="DATE", help="Judge by this day, YYYY-MM-DD.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@as_of_option("Judge by this day, YYYY-MM-DD.")
+@language_option
 def recover(
     image: str,
     stores: tuple[str, ...],

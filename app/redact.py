@@ -4,8 +4,8 @@ import json
 
 import click
 
+from counterproof.app.options import format_option, language_option
 from counterproof.errors import ImageError, ProvenanceError, UserError
-from counterproof.text import LANGUAGES
 
 __all__ = ["redact"]
 
@@ -18,8 +18,8 @@ __all__ = ["redact"]
 @click.option("--text", is_flag=True, help="Fill lines of text that lead to a person.")
 @click.option("--region", "regions", multiple=True, metavar="X,Y,W,H", help="Fill a region.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option("--format", "fmt", type=click.Choice(["text", "jsonl"]), default="text")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@format_option("text", "jsonl")
+@language_option
 def redact(
     files: tuple[str, ...],
     out: str,

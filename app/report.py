@@ -1,13 +1,19 @@
 """`counterproof report CASE -o FILE`, `report diff`, `report statement`."""
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from counterproof.errors import UserError
-from counterproof.text import LANGUAGES
+from counterproof.app.options import (
+    as_of_option,
+    check_suffix,
+    format_option,
+    language_option,
+    outputs_option,
+    print_json,
+    write_json,
+)
 
 __all__ = ["report"]
 
@@ -37,19 +43,14 @@ def report() -> None:
 
 @report.command(_DEFAULT)
 @click.argument("case_file", metavar="CASE")
-@click.option(
-    "-o",
-    "--output",
-    "outputs",
-    multiple=True,
+@outputs_option(
+    "Where to write; .html .csv .jsonl .json .sarif or .parquet. - is HTML on stdout.",
     required=True,
-    metavar="FILE",
-    help="Where to write; .html .csv .jsonl .json .sarif or .parquet. - is HTML on stdout.",
 )
 @click.option("--all", "everything", is_flag=True, help="Every picture the case ever saw.")
 @click.option("--suppress", metavar="FILE", help="List what was set aside, with its reasons.")
-@click.option("--as-of", metavar="DATE", help="The day on which suppressions hold, YYYY-MM-DD.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@as_of_option("The day on which suppressions hold, YYYY-MM-DD.")
+@language_option
 def write(
     case_file: str,
     outputs: tuple[str, ...],
@@ -93,16 +94,9 @@ def write(
 @report.command()
 @click.argument("before", metavar="BEFORE")
 @click.argument("after", metavar="AFTER")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What stdout gets.",
-)
+@format_option("text", "json")
 @click.option("--fail-on-change", is_flag=True, help="Exit 1 if a picture is said otherwise of.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def diff(before: str, after: str, fmt: str, fail_on_change: bool, lang: str | None) -> None:
     """Say what is different between the last scans of two cases, BEFORE and AFTER."""
     from counterproof.audit.case import Case
@@ -114,7 +108,7 @@ def diff(before: str, after: str, fmt: str, fail_on_change: bool, lang: str | No
     with Case.open(before) as old, Case.open(after) as new:
         found = compare_cases(old, new, settings)
     if fmt == "json":
-        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        print_json(found.to_json())
     else:
         for line in lines(found, catalogue(settings.language)):
             click.echo(line)
@@ -123,7 +117,7 @@ def diff(before: str, after: str, fmt: str, fail_on_change: bool, lang: str | No
 
 @report.command()
 @click.option("-o", "--output", default="-", metavar="FILE", help=".html or .json; - is HTML.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def statement(output: str, lang: str | None) -> None:
     """Write a public page of methods, error rates with their n, and limits.
 
@@ -137,14 +131,12 @@ def statement(output: str, lang: str | None) -> None:
 
     settings = load_settings({"language": lang})
     words = catalogue(settings.language)
-    kind = "html" if output == "-" else Path(output).suffix.lower().lstrip(".")
-    if kind not in ("html", "json"):
-        raise UserError(f"{output}: expected a name that ends in .html or .json")
+    kind = check_suffix(output, "html", "json")
     found = describe(settings)
-    text = json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n"
-    if kind == "html":
-        text = document("statement.html", words, {"statement": found})
-    with open_atomically(output) as stream:
-        stream.write(text.encode())
+    if kind == "json":
+        write_json(output, found.to_json())
+    else:
+        with open_atomically(output) as stream:
+            stream.write(document("statement.html", words, {"statement": found}).encode())
     if output != "-":
         click.echo(words.ui("scan.wrote", file=output), err=True)

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from counterproof.app.options import (
+    as_of_option,
+    language_option,
+    online_option,
+    outputs_option,
+    profile_option,
+)
 from counterproof.errors import UserError
 from counterproof.findings import PREFIXES, Record, Severity, Status, matches_selector
 
@@ -76,25 +83,12 @@ class FailOn:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("paths", nargs=-1, metavar="PATH…")
-@click.option(
-    "--profile",
-    type=click.Choice(["quick", "standard", "deep"]),
-    default="standard",
-    show_default=True,
-    help="How much to look at.",
-)
+@profile_option()
 @click.option("--only", multiple=True, metavar="PREFIX", help="Run only these checks, e.g. c2pa.")
 @click.option("--skip", multiple=True, metavar="PREFIX", help="Leave these checks out.")
 @click.option("--case", "case_path", metavar="FILE", help="Keep results in this case file.")
 @click.option("--format", "fmt", type=click.Choice(FORMATS), help="What stdout gets.")
-@click.option(
-    "-o",
-    "--output",
-    "outputs",
-    multiple=True,
-    metavar="FILE",
-    help="Also write .html .jsonl .json .csv .sarif or .parquet (repeatable).",
-)
+@outputs_option("Also write .html .jsonl .json .csv .sarif or .parquet (repeatable).")
 @click.option(
     "--fail-on",
     "fail_on",
@@ -111,12 +105,12 @@ class FailOn:
     metavar="INDEX",
     help="Compare with an index of reference works.",
 )
-@click.option("--online", is_flag=True, default=None, help="Fetch credentials kept on a server.")
+@online_option
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Worker processes.")
 @click.option("--files-from", metavar="FILE", help="Read paths from a list; - is stdin.")
-@click.option("--as-of", metavar="DATE", help="Judge dates as of this day, YYYY-MM-DD.")
+@as_of_option()
 @click.option("--shard", metavar="I/N", help="Look only at part I of N.")
-@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of tables and reports.")
+@language_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no table.")
 def scan(paths: tuple[str, ...], **options: Any) -> None:
     """Look at pictures, folders or lists of them, and say what is known of each.

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from counterproof.app.options import language_option
 from counterproof.errors import MissingExtra, UserError
-from counterproof.text import LANGUAGES
 
 __all__ = ["serve"]
 
@@ -34,7 +34,7 @@ _MOST_CONNECTIONS = 64
     show_default=True,
     help="Largest picture that is taken.",
 )
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@language_option
 def serve(
     stores: tuple[str, ...],
     host: str,

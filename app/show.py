@@ -1,6 +1,5 @@
 """`counterproof show IMAGE`: one picture in depth, on one page that can be printed."""
 
-import json
 import os
 import shutil
 import sys
@@ -12,8 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from counterproof.app.options import (
+    as_of_option,
+    format_option,
+    language_option,
+    online_option,
+    outputs_option,
+    print_json,
+    profile_option,
+)
 from counterproof.errors import UserError
-from counterproof.text import LANGUAGES, Catalogue, cell_width, wrap
+from counterproof.text import Catalogue, cell_width, wrap
 
 if TYPE_CHECKING:
     from counterproof.audit.page import Page, Reason
@@ -28,32 +36,12 @@ _COLUMN = 30
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("image", metavar="IMAGE")
-@click.option(
-    "--profile",
-    type=click.Choice(["quick", "standard", "deep"]),
-    default="standard",
-    show_default=True,
-    help="How much to look at.",
-)
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What stdout gets.",
-)
-@click.option(
-    "-o",
-    "--output",
-    "outputs",
-    multiple=True,
-    metavar="FILE",
-    help="Also write its page (.html) or its record (.json, .csv …).",
-)
-@click.option("--online", is_flag=True, default=None, help="Fetch a credential kept elsewhere.")
-@click.option("--as-of", metavar="DATE", help="Judge dates as of this day, YYYY-MM-DD.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of the text.")
+@profile_option()
+@format_option("text", "json")
+@outputs_option("Also write its page (.html) or its record (.json, .csv …).")
+@online_option
+@as_of_option()
+@language_option
 def show(
     image: str,
     profile: str,
@@ -68,6 +56,7 @@ def show(
     Prints its facts, its status in a sentence, each finding with what it means and does not
     mean, the five answers about its credential, what was not checked and how to check further.
     """
+    from counterproof.audit.exports import format_of
     from counterproof.audit.page import page
     from counterproof.audit.report import coverage_of
     from counterproof.findings import Status
@@ -76,16 +65,15 @@ def show(
 
     settings = load_settings({"language": lang, "online": online, "as_of": as_of})
     words = catalogue(settings.language)
+    wanted = [(name, format_of(name)) for name in outputs]
     with tempfile.TemporaryDirectory(prefix="counterproof-") as folder:
         case = Path(folder) / "show.case"
         (record,) = look_at(image, profile=profile, settings=settings, case=case)
         maps = _maps(case, record) if outputs else ()
-    for name in outputs:
-        _write(name, record, image, settings, words, maps)
+    for name, kind in wanted:
+        _write(name, kind, record, image, settings, words, maps)
     if fmt == "json":
-        text = json.dumps(record.to_json(), ensure_ascii=False, indent=2)
-        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
-        sys.stdout.buffer.flush()
+        print_json(record.to_json())
     elif not outputs or sys.stdout.isatty():
         width = min(shutil.get_terminal_size((88, 24)).columns, MAX_WIDTH)
         said = page(record, words, coverage_of(record.run, settings))
@@ -135,6 +123,7 @@ def _maps(case: Path, record: "Record") -> "tuple[Blob, ...]":
 
 def _write(
     name: str,
+    kind: str,
     record: "Record",
     image: str,
     settings: "Settings",
@@ -144,7 +133,6 @@ def _write(
     from counterproof.audit import exports, thumbnails
     from counterproof.audit.report import write_page
 
-    kind = exports.format_of(name)
     if kind != "html":
         with exports.open_writer(name, kind, words) as writer:
             writer.write(record)

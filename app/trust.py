@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from counterproof.app.options import as_of_option, format_option, language_option
 from counterproof.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def trust() -> None:
 
 
 @trust.command(name="list")
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text")
-@click.option("--as-of", metavar="DATE", help="Count ages to this day, YYYY-MM-DD.")
-@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the table.")
+@format_option("text", "json")
+@as_of_option("Count ages to this day, YYYY-MM-DD.")
+@language_option
 def list_lists(fmt: str, as_of: str | None, lang: str | None) -> None:
     """Show every list in force, its date and its age."""
     from counterproof.provenance.trust import load_trust
