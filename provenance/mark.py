@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from counterproof.provenance.watermark_bind import Binding
+
 __all__ = [
     "Intent",
     "Layer",
@@ -103,11 +105,13 @@ class MarkedImage:
             UserError: if the path's suffix is of another format, or it cannot be written.
         """
         target = Path(path)
-        suffixes = SUFFIXES[self.format]
-        if target.suffix.lower() not in suffixes:
+        suffix, suffixes = target.suffix.lower(), SUFFIXES[self.format]
+        if suffix not in suffixes:
+            wanted = next((key for key, ends in SUFFIXES.items() if suffix in ends), "")
+            remedy = f", or mark it with format={wanted!r}" if wanted else ""
             raise UserError(
-                f"{target}: this picture is signed as {self.format}; name it {suffixes[0]}, or "
-                f"mark it with format={target.suffix.lstrip('.')!r}: to code it anew removes marks"
+                f"{target}: this picture is signed as {self.format}; name it {suffixes[0]}"
+                f"{remedy}: to code it anew removes marks"
             )
         write_pair(target, self.data, self.sidecar, overwrite)
         return target
@@ -195,7 +199,7 @@ def _mark_one(
         sidecar=signed.store if options.sidecar else None,
         path=target,
         replaced=tuple(job.replaced),
-        recorded=_record(job.image, signed.store, options, settings),
+        recorded=_record(job.image, signed.store, job.record, options, settings),
         reserved=job.reserved.codes,
     )
     if target is not None:
@@ -203,8 +207,16 @@ def _mark_one(
     return marked
 
 
-def _record(image: ImageFile, manifest: bytes, options: MarkOptions, settings: Settings) -> bool:
-    """Keep the manifest where `recover` finds it, before the picture is out.
+def _record(
+    image: ImageFile,
+    manifest: bytes,
+    binding: "Binding | None",
+    options: MarkOptions,
+    settings: Settings,
+) -> bool:
+    """Keep the manifest where `recover` finds it, and what the mark is bound to where scans do.
+
+    Both before the picture is out.
 
     Returns:
         False for a manifest that no store takes, such as one whose parents cannot be read.
@@ -215,7 +227,10 @@ def _record(image: ImageFile, manifest: bytes, options: MarkOptions, settings: S
     from counterproof.perceptual import DCT256
     from counterproof.provenance.store import ManifestStore, default_store, fingerprint
     from counterproof.provenance.trust import load_trust
+    from counterproof.provenance.watermark_scan import keep
 
+    if binding is not None:
+        keep(binding, settings.home)
     value = fingerprint(image)
     path = Path(options.store) if options.store is not None else default_store(settings.home)
     with ManifestStore.open(path, create=True) as store:

@@ -5,7 +5,7 @@ import datetime as dt
 import os
 import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from counterproof import __version__
 from counterproof.errors import ImageError, ProvenanceError, UserError
@@ -25,6 +25,9 @@ from counterproof.provenance.sign import (
     training_of,
 )
 from counterproof.settings import Settings
+
+if TYPE_CHECKING:
+    from counterproof.provenance.watermark_bind import Binding
 
 __all__ = ["Layers", "check_signable"]
 
@@ -65,6 +68,7 @@ class Layers:
         self.layers: dict[str, Layer] = dict.fromkeys(LAYERS, Layer("off"))
         self.replaced: list[str] = []
         self.bindings: list[dict[str, Any]] = []
+        self.record: Binding | None = None  # what scans here compare the mark's picture with
         self.mark_id = ""
         self.label: dict[str, Any] = {}
         self.reserved = Reserved()
@@ -118,6 +122,7 @@ class Layers:
         self._code()
         if self.layers["watermark"].state == "applied" and not self._reads_back():
             self.image, self.bindings, self.mark_id = self.original, [], ""
+            self.record = None
             self._draw(False)
             self._code()
             self.layers["watermark"] = Layer("missing", "coding")
@@ -154,7 +159,7 @@ class Layers:
                     f"({err.reason})"
                 ) from err
             self.layers["watermark"] = Layer("missing", err.reason)
-            self.bindings, self.mark_id = [], ""
+            self.bindings, self.mark_id, self.record = [], "", None
             return
         if options.visible or self.layers["watermark"].state == "applied":
             self.image = self._reopened(data)
@@ -201,13 +206,16 @@ class Layers:
         except ImageError:
             self.layers["watermark"] = Layer("missing", "contrast")
             return pixels
-        from counterproof.provenance.watermark_bind import ALGORITHM
+        from counterproof.provenance.watermark_bind import ALGORITHM, Binding
 
         self.layers["watermark"] = Layer("applied")
         self.mark_id = f"{payload.id:x}"
         self.bindings = [_binding(payload.algorithm, payload.to_bytes())]
         if profile == "full":
-            self.bindings.append(_binding(ALGORITHM, watermark.bind(made.pixels)))
+            content = watermark.bind(made.pixels)
+            self.bindings.append(_binding(ALGORITHM, content))
+            key, signer = self.options.watermark_key, self.identity.name
+            self.record = Binding.seal(payload, content, signer, key)
         return made.pixels
 
     def _code(self) -> None:

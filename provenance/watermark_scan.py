@@ -3,8 +3,8 @@
 A public mark is a declaration that anyone could have drawn (`watermark.unchecked`). A private
 one counts as a mark (`watermark.match`) when a binding made with the same key ties its id to
 this picture's content, and is called copied (`watermark.transplanted`) when the binding's
-content is another. Bindings are kept in `settings.home/watermarks`, one file per payload; `keep`
-writes them. Pilots without a message give `watermark.likely`.
+content is another. Bindings are kept in `settings.home/watermarks`, one file per payload; `mark`
+writes them with `keep`. Pilots without a message give `watermark.likely`.
 """
 
 import hashlib
@@ -36,13 +36,20 @@ MOST_KEYS = 100
 
 
 def keep(binding: Binding, home: Path) -> Path:
-    """Keep a binding where scans look for it; return its file."""
+    """Keep a binding where scans look for it; return its file.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
     folder = home / "watermarks"
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{binding.payload.to_bytes().hex()}.binding"
     partial = file.with_suffix(".part")
-    partial.write_bytes(binding.to_bytes())
-    return partial.replace(file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(binding.to_bytes())
+        return partial.replace(file)
+    except OSError as err:
+        raise UserError(f"{file}: {err.strerror}") from err
 
 
 def find(payload: Payload, home: Path) -> Binding | None:

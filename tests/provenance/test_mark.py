@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from counterproof.audit.verdict import decide
 from counterproof.errors import ImageError, UserError
+from counterproof.findings import Finding
 from counterproof.images import ImageFile
 from counterproof.provenance.mark import MarkedImage, assert_marked, mark, marking
 from counterproof.provenance.trust import add_certificates
+from counterproof.provenance.watermark_scan import WatermarkAnalyzer
 from counterproof.settings import Settings
 
 _MADE = runpy.run_path(str(Path(__file__).with_name("marked.py")))
@@ -108,6 +111,38 @@ def test_the_watermark_is_bound_in_the_manifest(settings: Settings) -> None:
     unmarked = manifest(mark(coded("GIF"), "generated", settings=settings).data)
     assert "watermarked" not in json.dumps(unmarked)
     assert "c2pa.soft-binding" not in json.dumps(unmarked)
+
+
+def blots(seed: int) -> "np.ndarray[Any, Any]":
+    """Return a picture whose layout no other seed shares."""
+    rng = np.random.default_rng(seed)
+    low = Image.fromarray(rng.integers(40, 216, (12, 16, 3), np.uint8))
+    large = np.asarray(low.resize((640, 480), Image.Resampling.BICUBIC))
+    return (large + rng.normal(0, 6, large.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("secret", [b"a secret of sixteen bytes or more", None])
+def test_a_scan_tells_a_mark_from_one_that_was_moved(tmp_path: Path, secret: bytes | None) -> None:
+    """What `mark` keeps of a watermark is what scans on this machine compare its picture with."""
+    file = tmp_path / "secret"
+    file.write_bytes(secret or bytes(16))
+    home = Settings(home=tmp_path / "home", keys=(file,))
+    pixels, other = blots(1), blots(2)
+    made = mark(pixels, "generated", settings=home, watermark_key=secret)
+
+    def found(picture: "np.ndarray[Any, Any]") -> tuple[str, str]:
+        image = ImageFile.open(coded("JPEG", picture, quality=85))
+        (finding,) = WatermarkAnalyzer(home).analyze(image)
+        assert isinstance(finding, Finding)
+        return finding.code, decide([finding]).status.value
+
+    signal = made.pixels().astype(np.float32) - pixels
+    moved = (other + 1.5 * signal).clip(0, 255).astype(np.uint8)
+    if secret:
+        assert found(made.pixels()) == ("watermark.match", "synthetic_verified")
+    else:
+        assert found(made.pixels()) == ("watermark.unchecked", "synthetic_declared")
+    assert found(moved) == ("watermark.transplanted", "conflict")
 
 
 def test_a_picture_is_never_watermarked_twice(settings: Settings) -> None:
