@@ -73,7 +73,7 @@ def load_pictures(source: str | Path, size: int) -> Pictures:
         try:
             picture = square(ImageFile.open(data, name=name), size)
         except ImageError as err:
-            skipped.append(f"{name}: {err}")
+            skipped.append(str(err))
             continue
         total.update(name.encode() + b"\0" + picture.tobytes())
         pixels.append(picture)

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -65,11 +65,11 @@ def train(config: Config, data: Pictures, run: Run, notice: Notice | None = None
     """Train a model, from the checkpoint in `run.out` if there is one.
 
     Args:
-        config: of the model; must be that of the checkpoint.
+        config: of the model; must be that of the checkpoint, but for the number of pictures.
         data: pictures, of the config's size; for the codec of its size or twice that.
         run: how.
         notice: called after each step with what is logged, and the averaged network where a
-            checkpoint was written, else None.
+            checkpoint was written, else None; and once more when the run ends by itself.
 
     Returns:
         The averaged network.
@@ -124,6 +124,8 @@ def train(config: Config, data: Pictures, run: Run, notice: Notice | None = None
                 notice(progress, logged, average if due else None)
     if rank == 0:
         write_checkpoint(path, task, average, config, progress)
+        if notice is not None and progress.seconds > saved and not stop.is_set():
+            notice(progress, {}, average)
     processes.leave()
     if stop.is_set():
         raise KeyboardInterrupt
@@ -196,7 +198,7 @@ def _resume(path: Path, task: Task, average: nn.Module, data: Pictures, config: 
     from counterproof.generators.checkpoint import read_header
 
     known, _ = read_header(path)
-    if known != config:
+    if type(known) is not type(config) or replace(known, images=config.images) != config:
         raise UserError(f"{path}: was trained with other settings; choose another folder")
     progress = read_checkpoint(path, task, average)
     if progress.digest != data.digest:
