@@ -1,6 +1,5 @@
 """`counterproof detectors train|evaluate|calibrate|compare|card`: the wing that learns to tell."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 

@@ -123,6 +123,13 @@ def _from_file(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def _day(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError as err:
+        raise UserError(f"as-of {text}: expected a day, YYYY-MM-DD") from err
+
+
 def _build(values: dict[str, Any]) -> Settings:
     if unknown := sorted(set(values) - _KNOWN):
         raise UserError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(_KNOWN))}")
@@ -133,7 +140,7 @@ def _build(values: dict[str, Any]) -> Settings:
         if (named := values.get("detector_levels")) is not None:
             values["detector_levels"] = Path(named).expanduser()
         if isinstance(day := values.get("as_of"), str):
-            values["as_of"] = dt.date.fromisoformat(day)
+            values["as_of"] = _day(day)
         if isinstance(text := values.get("online"), str):
             values["online"] = text.lower() in ("1", "true", "yes", "on")
         if isinstance(limits := values.get("limits"), dict):
