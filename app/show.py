@@ -24,6 +24,7 @@ from counterproof.errors import UserError
 from counterproof.text import Catalogue, cell_width, wrap
 
 if TYPE_CHECKING:
+    from counterproof.audit.exiftool import TagDump
     from counterproof.audit.page import Page, Reason
     from counterproof.findings import Blob, Record
     from counterproof.settings import Settings
@@ -39,6 +40,7 @@ _COLUMN = 30
 @profile_option()
 @format_option("text", "json")
 @outputs_option("Also write its page (.html) or its record (.json, .csv …).")
+@click.option("--tags", is_flag=True, help="List every tag, as exiftool reads it; text and .html.")
 @online_option
 @as_of_option()
 @language_option
@@ -47,6 +49,7 @@ def show(
     profile: str,
     fmt: str,
     outputs: tuple[str, ...],
+    tags: bool,
     online: bool | None,
     as_of: str | None,
     lang: str | None,
@@ -66,19 +69,21 @@ def show(
     settings = load_settings({"language": lang, "online": online, "as_of": as_of})
     words = catalogue(settings.language)
     wanted = [(name, format_of(name)) for name in outputs]
+    dump = _dump(image, settings) if tags else None
     with tempfile.TemporaryDirectory(prefix="counterproof-") as folder:
         case = Path(folder) / "show.case"
         (record,) = look_at(image, profile=profile, settings=settings, case=case)
         maps = _maps(case, record) if outputs else ()
     for name, kind in wanted:
-        _write(name, kind, record, image, settings, words, maps)
+        _write(name, kind, record, image, settings, words, maps, dump)
     if fmt == "json":
         print_json(record.to_json())
     elif not outputs or sys.stdout.isatty():
         width = min(shutil.get_terminal_size((88, 24)).columns, MAX_WIDTH)
         said = page(record, words, coverage_of(record.run, settings))
         # None: click strips the bold where stdout is no terminal
-        click.echo(lay_out(said, words, width), color=False if "NO_COLOR" in os.environ else None)
+        text = lay_out(said, words, width) + (_tags(dump, words, width) if dump else "")
+        click.echo(text, color=False if "NO_COLOR" in os.environ else None)
     for name in outputs:
         if name != "-":
             click.echo(words.ui("scan.wrote", file=name), err=True)
@@ -129,6 +134,7 @@ def _write(
     settings: "Settings",
     words: Catalogue,
     maps: "tuple[Blob, ...]",
+    dump: "TagDump | None" = None,
 ) -> None:
     from counterproof.audit import exports, thumbnails
     from counterproof.audit.report import write_page
@@ -140,7 +146,24 @@ def _write(
     wanted = [(record.sha256, image)] if record.sha256 else []
     views = thumbnails.make(wanted, thumbnails.LARGE, settings.limits)
     view = next(views, thumbnails.View("", None, "unreadable"))
-    write_page(record, view, name, settings, maps=maps)
+    write_page(record, view, name, settings, maps=maps, dump=dump)
+
+
+def _dump(image: str, settings: "Settings") -> "TagDump":
+    """Let exiftool read the file.
+
+    Raises:
+        UserError: if there is no exiftool that can be used, or the file cannot be had.
+    """
+    from counterproof.audit.exiftool import find_exiftool, read_tags
+    from counterproof.errors import ImageError
+    from counterproof.images import ImageFile
+
+    found = find_exiftool()
+    try:
+        return read_tags(ImageFile.open(image, limits=settings.limits), found)
+    except ImageError as err:
+        raise UserError(str(err)) from err
 
 
 # -- layout -----------------------------------------------------------------------------
@@ -181,6 +204,17 @@ def lay_out(page: "Page", words: Catalogue, width: int) -> str:
     further += [f"  {command}" for command in page.commands]
     blocks.append("\n".join([heading("heading.next", words), *further]))
     return "\n\n".join(blocks)
+
+
+def _tags(dump: "TagDump", words: Catalogue, width: int) -> str:
+    """Lay out every tag that exiftool read."""
+    from counterproof.text import visible
+
+    title = words.ui("page.tags", version=dump.version).upper()
+    rows = ((visible(name), visible(value)) for name, value in dump.tags)
+    lines = [f"\n\n{click.style(title, bold=True)}", two_columns(rows, width)]
+    lines.append(wrap(words.ui("page.tags.note", n=len(dump.tags)), width, "  "))
+    return "\n".join(lines)
 
 
 def heading(key: str, words: Catalogue) -> str:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from counterproof.audit.case import Case, Note
+    from counterproof.audit.exiftool import TagDump
 
 __all__ = ["coverage_of", "now", "write_page", "write_report"]
 
@@ -130,6 +131,7 @@ def write_page(
     settings: Settings,
     *,
     maps: Iterable[Blob] = (),
+    dump: "TagDump | None" = None,
     made_at: dt.datetime | None = None,
 ) -> None:
     """Write the page of one picture.
@@ -140,6 +142,7 @@ def write_page(
         target: where to.
         settings: language.
         maps: what findings name as evidence; those that can be laid over the view are shown.
+        dump: every tag, as exiftool read it; left out if None.
         made_at: stated on the page; now by default.
 
     Raises:
@@ -150,6 +153,7 @@ def write_page(
     found = gather(iter([record]), words)
     leaf = Leaf("picture", page(record, words, coverage))
     leaf.maps = tuple(shown_maps(maps))
+    leaf.dump = dump
     views = list(place([leaf], [view], LARGE_BYTES))
     leaves = write_bodies([leaf], words)
     context = {

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from counterproof.audit.case import Case
+    from counterproof.audit.exiftool import TagDump
 
 __all__ = [
     "LARGE_BYTES",
@@ -51,6 +52,7 @@ class Leaf:
         problem: why there is no view.
         box: width and height of the view's frame.
         maps: (label, data URI) of each map that can be laid over the view.
+        dump: every tag, as exiftool read it; None where it was not asked.
         notes: what people wrote.
         twins: what else in the case relates to it.
         previous: anchor of the page before; may be empty.
@@ -64,6 +66,7 @@ class Leaf:
     problem: str = ""
     box: tuple[int, int] = (4, 3)
     maps: tuple[tuple[str, str], ...] = ()
+    dump: "TagDump | None" = None
     notes: tuple[Any, ...] = ()
     twins: tuple[Line, ...] = ()
     previous: str = ""
