@@ -74,7 +74,7 @@ def write_pairs(
     ]
     if table:
         head, *rows = table
-        parts.append('<div class="scroll"><table><thead><tr>')
+        parts.append('<div class="scroll" tabindex="0"><table><thead><tr>')
         parts += [f"<th>{escape(cell)}</th>" for cell in head]
         parts.append("</tr></thead><tbody>")
         for row in rows:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 
-from counterproof.findings import Basis, Record, Severity, Status
+from counterproof.findings import Basis, Record, Relation, Severity, Status
 
-__all__ = ["Overview", "Passed", "bars"]
+__all__ = ["Overview", "Passed", "bars", "distances", "lengths"]
 
 _FAULTS = ("failed", "timeout", "skipped")
 _FOLDERS = 12  # in the plot; the rest is one bar
@@ -136,3 +136,50 @@ def bars(
         f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(title)}">{"".join(drawn)}</svg>'
     )
+
+
+def lengths(rows: Iterable[tuple[str, int]], title: str) -> str:
+    """Draw how many there are of each as inline SVG, lengths by number.
+
+    Args:
+        rows: (label, number).
+        title: what a reader that does not see hears.
+
+    Returns:
+        SVG whose texts are escaped.
+    """
+    listed = list(rows)
+    width, step, left = 720, 30, 250
+    room, most = width - left - 70, max((n for _, n in listed), default=0) or 1
+    drawn = []
+    for line, (label, n) in enumerate(listed):
+        y, span = line * step + 6, room * n / most
+        drawn.append(
+            f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(label)}</text>'
+            f'<rect class="quiet" x="{left}" y="{y}" width="{span:.1f}" height="18"></rect>'
+            f'<text x="{left + span + 8:.1f}" y="{y + 14}">{n:,}</text>'
+        )
+    height = len(listed) * step + 8
+    return (
+        f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(title)}">{"".join(drawn)}</svg>'
+    )
+
+
+_BITS = ((0, 0), (1, 8), (9, 16), (17, 24), (25, 32), (33, 40), (41, 256))
+
+
+def distances(relations: Iterable[Relation]) -> list[tuple[str, int]]:
+    """Count groups of near-duplicates by the largest distance inside, in bits of 256.
+
+    Returns:
+        (range of bits, groups), up to the last range that has any; empty without groups.
+    """
+    counts = [0] * len(_BITS)
+    for relation in relations:
+        bits = relation.details.get("max_distance_bits")
+        if relation.kind == "near_duplicate" and isinstance(bits, int):
+            counts[next(i for i, (_, top) in enumerate(_BITS) if bits <= top)] += 1
+    used = max((i + 1 for i, n in enumerate(counts) if n), default=0)
+    spans = [f"{low}" if low == high else f"{low}–{high}" for low, high in _BITS]
+    return list(zip(spans, counts, strict=True))[:used]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from counterproof.analysis import Stage
 from counterproof.audit import thumbnails
 from counterproof.audit.model_section import section_of
-from counterproof.audit.overview import Overview, bars
+from counterproof.audit.overview import Overview, bars, distances, lengths
 from counterproof.audit.page import Coverage, Page, missing, page
 from counterproof.audit.report_layout import DISPUTE_KINDS, FAMILIES, render, write_bodies
 from counterproof.audit.report_pictures import (
@@ -113,6 +113,7 @@ def write_report(
         "overview": overview,
         "passed": overview.passed(coverage.ran),
         "plot": _plot(overview, words),
+        "distances": _distances(case, words),
         "asides": asides,
         "disputes": _disputes(case, anchors),
         "model": section_of(case, words),
@@ -272,6 +273,17 @@ def _plot(overview: Overview, words: Catalogue) -> "Markup":
     order = dict.fromkeys(FAMILIES.values())
     title = words.ui("report.plot.folders")
     return Markup(bars(rows, order, title, lambda part: words.ui(f"family.{part}")))
+
+
+def _distances(case: "Case", words: Catalogue) -> "Markup | None":
+    """Draw how far apart near-duplicates are; None if there are none."""
+    from markupsafe import Markup
+
+    rows = distances(case.relations())
+    if not rows:
+        return None
+    named = [(words.ui("report.plot.bits", bits=bits), n) for bits, n in rows]
+    return Markup(lengths(named, words.ui("report.plot.distances")))
 
 
 class _Tail:

@@ -272,9 +272,15 @@ def test_counts_and_relations_are_told(case: Case, tmp_path: Path) -> None:
     shas = [picture(tmp_path / f"{n}.png", colour) for n, colour in enumerate(("red", "blue"))]
     entries = [(str(tmp_path / f"{n}.png"), record(sha)) for n, sha in enumerate(shas)]
     fill(case, [*entries, ("c.png", record("c" * 64, LABEL))])
-    case.replace_relations("near", [Relation("near_duplicate", tuple(shas), "copy.near_duplicate")])
+    case.replace_relations(
+        "near",
+        [Relation("near_duplicate", tuple(shas), "copy.near_duplicate", {"max_distance_bits": 12})],
+    )
     text = written(case)
     words = catalogue("en")
+    assert words.ui("report.plot.distances") in text
+    assert words.ui("report.plot.bits", bits="9–16") in text
+    assert words.ui("report.plot.bits", bits="17–24") not in text
     assert words.ui("hurry.synthetic", n=1) in text
     assert words.ui("hurry.no_evidence", n=2, number="2") in text
     assert text.count(words.ui("report.groups")) == 3  # of the case, and on each page

@@ -97,3 +97,29 @@ def test_nothing_is_wider_than_a_telephone(page: Path, tmp_path: Path) -> None:
     title = re.search(r"<title>(\d+)</title>", dom)
     assert title
     assert int(title.group(1)) <= 500
+
+
+def test_axe_finds_nothing(page: Path, tmp_path: Path) -> None:
+    """Run axe-core over the page, every fold opened; `AXE` names its `axe.min.js`."""
+    named = os.environ.get("AXE", "")
+    if not named or not Path(named).is_file():
+        pytest.skip("AXE names no axe.min.js (npm pack axe-core)")
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text("utf-8"))
+    script = Path(named).read_text("utf-8").replace("</script", "<\\/script")
+    run = (
+        "addEventListener('load', async () => {"
+        "document.querySelectorAll('details').forEach(item => item.open = true);"
+        "const said = await axe.run(document);"
+        "const out = document.createElement('pre'); out.id = 'axe';"
+        "out.textContent = said.passes.length + ' passed: ' +"
+        " said.violations.map(item => item.id + ' ' + item.nodes[0].html).join('; ');"
+        "document.body.append(out)})"
+    )
+    changed = tmp_path / "axe.html"
+    added = f"<script>{script}</script><script>{run}</script></body>"
+    changed.write_text(text.replace("</body>", added), "utf-8")
+    shown = render(changed, tmp_path, "--virtual-time-budget=60000")
+    found = re.search(r'<pre id="axe">(\d+) passed: (.*?)</pre>', shown, re.DOTALL)
+    assert found
+    assert int(found[1]) > 20
+    assert found[2] == ""
