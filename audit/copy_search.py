@@ -21,6 +21,7 @@ import numpy as np
 from counterproof.audit.agreement import agreement, whole_placement
 from counterproof.audit.copy_index import CopyIndex, Reference
 from counterproof.audit.duplicates import MIN_DETAIL
+from counterproof.audit.hamming import HammingIndex, has_scale
 from counterproof.audit.local_features import (
     DIMENSIONS,
     MAX_QUERY,
@@ -59,6 +60,7 @@ _PROBES = 6
 _PER_CELL = 400
 _TRAIN = 40_000
 _BLOCK = 1 << 16
+_MANY = 200_000  # references from which sorting their hashes into buckets pays
 _TURNS = (
     "none",
     "mirrored",
@@ -185,6 +187,7 @@ class Searcher:
     index: CopyIndex
     references: list[Reference] = field(default_factory=list)
     _hashes: "list[NDArray[np.uint64]]" = field(default_factory=list)
+    _hamming: HammingIndex | None = None
     _detail: Any = None
     _packed: list[bytes] = field(default_factory=list)
     _centres: Any = None
@@ -196,7 +199,10 @@ class Searcher:
     def __post_init__(self) -> None:
         self.references = self.index.references()
         hashes, self._detail = self.index.hashes()
-        self._hashes = [np.ascontiguousarray(hashes[:, i]) for i in range(4)]
+        if len(hashes) > _MANY and has_scale():
+            self._hamming = HammingIndex(hashes)
+        else:
+            self._hashes = [np.ascontiguousarray(hashes[:, i]) for i in range(4)]
         self._packed = list(self.index.features())
         for place, item in enumerate(self.references):
             self._by_sha.setdefault(item.sha256, []).append(place)
@@ -274,11 +280,19 @@ class Searcher:
     def _distances(self, hashes: "Words") -> "tuple[NDArray[np.int16], NDArray[np.int8]]":
         """Compare with every reference; return the least of eight distances, and which it is.
 
-        Exact; columns of 64 bits in blocks that stay in the cache.
+        Exact; columns of 64 bits in blocks that stay in the cache. Among very many references,
+        with the extra `scale`, a distance beyond `HASH_BITS` is given as 257.
         """
         count = len(self.references)
         least = np.full(count, 257, dtype=np.int16)
         which = np.zeros(count, dtype=np.int8)
+        if self._hamming is not None:
+            for number, word in enumerate(hashes):
+                places, bits = self._hamming.within(word, HASH_BITS)
+                closer = bits < least[places]
+                least[places[closer]] = bits[closer]
+                which[places[closer]] = number
+            return least, which
         for start in range(0, count, _BLOCK):
             part = slice(start, start + _BLOCK)
             for number, words in enumerate(hashes):

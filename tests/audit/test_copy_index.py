@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from counterproof.app.index import index as command
-from counterproof.audit import copy_index, copy_search
+from counterproof.audit import copy_index, copy_search, hamming
 from counterproof.audit.copies import relate
 from counterproof.audit.copy_index import CopyIndex
 from counterproof.audit.copy_search import Searcher, read_query
@@ -177,6 +177,24 @@ def test_damaged_and_foreign_files_are_named(works: tuple[Path, Path], tmp_path:
         with pytest.raises(UserError, match=says) as caught:
             CopyIndex.open(path).references()
         assert str(path) in str(caught.value)
+
+
+def test_many_works_are_searched_by_buckets(
+    works: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    data = cv2.imencode(".jpg", scene(6)[:, ::-1], [1, 80])[1].tobytes()
+    query = read_query(ImageFile.open(data))
+    nothing = Features(np.zeros((0, 2), np.float32), *[np.zeros((0, 32), np.int8)] * 2)
+    blind = replace(query, features=nothing)
+    with CopyIndex.open(works[0]) as opened:
+        plain = Searcher(opened).search(blind)
+        monkeypatch.setattr(copy_search, "_MANY", 4)
+        monkeypatch.setattr(hamming, "_MANY", 4)
+        many = Searcher(opened)
+        assert many._hamming is not None
+        assert many.search(blind) == plain
+        assert [Path(item.reference.path).name for item in plain] == ["6.jpg"]
 
 
 def test_a_match_must_agree_over_the_shared_area(
