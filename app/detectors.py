@@ -35,7 +35,7 @@ def detectors() -> None:
 @click.option("-o", "--output", required=True, metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option(
     "--recipe",
-    type=click.Choice(["default", "head", "spectral", "ensemble"]),
+    type=click.Choice(["default", "head", "spectral", "residual", "ensemble", "pseudo"]),
     default="default",
     show_default=True,
 )
@@ -51,9 +51,7 @@ def detectors() -> None:
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
-    default=450,
-    show_default=True,
-    help="Of the recipe default: steps of training the network.",
+    help="Of training a network: default 450, residual 1500, each decoder of pseudo 400.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of deliveries, folds and batches.")
 def train(
@@ -62,7 +60,7 @@ def train(
     recipe: str,
     members: tuple[Path, ...],
     folds: int,
-    steps: int,
+    steps: int | None,
     seed: int,
 ) -> None:
     r"""Train a detector on TABLE and write the model, its levels and held-out scores.
@@ -71,7 +69,10 @@ def train(
     default   the bundled detector: the upper half of a pretrained network, and a head
     head      only a head on the bundled network; minutes, without torch
     spectral  one weight for each frequency and noise number; says what it goes by
+    residual  a small network on noise residuals, from scratch
     ensemble  weights that join what other recipes trained (--member)
+    pseudo    no detector: photographs of TABLE through decoders that are trained on them, as a
+              table FOLDER/pseudo.csv to train the others on
 
     What was made of the pictures is kept in FOLDER, so that the same command goes on where it
     stopped.
@@ -82,15 +83,20 @@ def train(
         from counterproof.detectors import recipes
         from counterproof.detectors.training import Recipe
 
+        if recipe == "pseudo":
+            _pseudo(table, output, steps or 400, seed)
+            return
         labelled = data.read(table)
         data.folds(labelled, folds, seed)  # complain of too few sources before hours of work
         chosen = Recipe(folds=folds, seed=seed)
         if recipe == "spectral":
             made = recipes.spectral(labelled, output, chosen, _told)
+        elif recipe == "residual":
+            made = recipes.residual(labelled, output, chosen, _told, steps or 1500)
         elif recipe == "ensemble":
             made = recipes.ensemble(labelled, output, chosen, _told, members)
         else:
-            asked = steps if recipe == "default" else 0
+            asked = (steps or 450) if recipe == "default" else 0
             made = recipes.network(labelled, output, chosen, _told, asked)
     except ModuleNotFoundError as err:
         raise MissingExtra(f"training ({err.name})", "train") from err
@@ -99,6 +105,15 @@ def train(
     for remark in made.remarks:
         click.echo(remark)
     click.echo(f"wrote {', '.join(str(file) for file in made.files)}", err=True)
+
+
+def _pseudo(table: Path, output: Path, steps: int, seed: int) -> None:
+    from counterproof.detectors import samples
+    from counterproof.detectors.pseudo import write_pictures
+
+    photographs = [item.path for item in samples.read(table, both=False) if not item.machine_made]
+    written = write_pictures(photographs, output, steps=steps, seed=seed, told=_told)
+    click.echo(f"wrote {written}", err=True)
 
 
 def _show(found: "Evaluation", output: Path | None, fmt: str) -> None:

@@ -176,9 +176,10 @@ def _fitted(member: Any, samples: Sequence[Sample], chosen: Sequence[int]) -> An
 
 def _kinds() -> dict[str, Any]:
     from counterproof.detectors.head import Head
+    from counterproof.detectors.residual import Residual
     from counterproof.detectors.spectral import Spectral
 
-    return {"Head": Head, "Spectral": Spectral}
+    return {"Head": Head, "Residual": Residual, "Spectral": Spectral}
 
 
 def _suffix(member: Any) -> str:

@@ -5,11 +5,13 @@ where it stopped, and writes the model, `training.json` (levels and figures) and
 `held-out.jsonl` (scores by a model that saw no picture of the source).
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,10 @@ from counterproof.detectors.samples import Sample, balance, folds
 from counterproof.detectors.training import DELIVERIES, SMALL, WHOLE, Recipe
 from counterproof.errors import UserError
 
-__all__ = ["ensemble", "held_out_rows", "levels_of", "network", "spectral", "write"]
+if TYPE_CHECKING:
+    from counterproof.detectors.residual import Residual
+
+__all__ = ["ensemble", "held_out_rows", "levels_of", "network", "residual", "spectral", "write"]
 
 Told = Callable[[str], None]
 Scores = dict[int, NDArray[np.float64]]
@@ -103,6 +108,52 @@ def spectral(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told
     made.save(folder / "spectral.onnx")
     strongest = [f"goes by: {item.words} ({item.weight:.2f})" for item in made.strongest_[:6]]
     return write(folder, "spectral.onnx", samples, scores, recipe, strongest)
+
+
+def residual(
+    samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told, steps: int
+) -> Outcome:
+    """Train `Residual` once for each group of held-out sources, and once on everything.
+
+    Each training keeps its state in a folder of its own, and each group its scores, so that a
+    run that was stopped goes on. About 1.5 s of CPU a step.
+    """
+    from counterproof.detectors.residual import Residual
+
+    fold = folds(samples, recipe.folds, recipe.seed)
+    scores = {number: np.full(len(samples), np.nan) for number in range(len(DELIVERIES))}
+    for turn in range(recipe.folds + 1):
+        held = [sample for sample, own in zip(samples, fold, strict=True) if own == turn]
+        kept = [sample for sample, own in zip(samples, fold, strict=True) if own != turn]
+        place = folder / (f"fold-{turn}" if held else "all")
+        made = Residual(steps=steps, seed=recipe.seed, folder=place)
+        told(f"training {turn + 1} of {recipe.folds + 1}")
+        made.fit(
+            [sample.path for sample in kept],
+            [sample.machine_made for sample in kept],
+            balance(kept),
+            told,
+        )
+        if held:
+            rows = gather(
+                held,
+                partial(_score, made),
+                DELIVERIES,
+                place / "scores",
+                name=f"residual {hashlib.sha256(made.onnx_).hexdigest()}",
+                seed=recipe.seed,
+                told=told,
+            )
+            own = np.flatnonzero(fold == turn)[rows.picture]
+            for number, column in scores.items():
+                inside = rows.delivery == number
+                column[own[inside]] = rows.values[inside]
+    made.save(folder / "residual.onnx")
+    return write(folder, "residual.onnx", samples, scores, recipe)
+
+
+def _score(made: "Residual", pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.array(made.score_pixels(pixels), np.float32)
 
 
 def ensemble(
