@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import runpy
 import struct
 import subprocess
 import sys
@@ -39,6 +40,11 @@ from counterproof.settings import Settings
 
 settings = Settings(home=Path("."))
 analyzers = [FileAnalyzer(settings), HashAnalyzer(settings)]
+if "all" in sys.argv:  # whatever else reads metadata
+    from counterproof.audit.privacy_metadata import PrivacyAnalyzer
+    from counterproof.provenance.analyzers import ANALYZERS
+    names = ("c2pa", "labels", "traces", "rights")
+    analyzers += [ANALYZERS[name](settings) for name in names] + [PrivacyAnalyzer(settings)]
 
 def look(path, full):
     causes = []
@@ -83,13 +89,15 @@ for line in sys.stdin:
 """
 
 
-def open_all(paths: Iterable[Path], full: bool = True) -> dict[str, dict[str, Any]]:
+def open_all(
+    paths: Iterable[Path], full: bool = True, every: bool = False
+) -> dict[str, dict[str, Any]]:
     """Open every file in one process; fail at a crash, a hang, a bug, or noise."""
     lines = "".join(json.dumps([str(path), full]) + "\n" for path in paths)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", WORKER],
+            [sys.executable, "-c", WORKER, *(["all"] if every else [])],
             input=lines,
             capture_output=True,
             text=True,
@@ -276,3 +284,71 @@ def test_changed_photographs(tmp_path: Path, test_data: Path) -> None:
                 changed[chance.randrange(min(len(data), 4_000))] = chance.randrange(256)
             (tmp_path / f"{number}-{path.name}").write_bytes(changed)
     open_all(sorted(tmp_path.iterdir()))
+
+
+PACKET = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+    b'syntax-ns#"><rdf:Description xmlns:a="http://www.tc260.org.cn/ns/AIGC/1.0/">'
+)
+
+
+def every_format() -> dict[str, bytes]:
+    """Make a small file of each format that is read, with metadata where that is easy."""
+    made: Any = runpy.run_path(str(Path(__file__).parents[1] / "media_files.py"))
+    raw: Any = runpy.run_path(str(Path(__file__).with_name("test_raw.py")))
+    label = made["LABEL"]
+    packet = PACKET + b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+    found = {kind.lower(): encode(kind, (8, 8), **options) for kind, options in SAMPLES.items()}
+    return found | {
+        "mp4": made["film"](made["keyed"]({"AIGC": label}), made["box"](b"XMP_", packet)),
+        "mov": made["film"](made["keyed"]({"AIGC": label}, quicktime=True), brand=b"qt  "),
+        "m4a": made["film"](made["freeform"]("AIGC", label), brand=b"M4A "),
+        "wav": made["sound"](made["info"](ISFT="x"), made["chunk"](b"AIGC", label.encode())),
+        "avi": made["riff"](b"AVI ", made["info"](AIGC=label), made["chunk"](b"_PMX", packet)),
+        "mp3": made["song"](made["frame"](b"TXXX", b"\3AIGC\0" + label.encode())),
+        "pdf": made["paper"](b"/AIGC (" + label.encode() + b")", packet, packed=True),
+        "svg": b'<svg xmlns="http://www.w3.org/2000/svg">' + packet + b"</svg>",
+        "nef": raw["nef"](raw["jpeg"]()),
+        "cr3": raw["cr3"](raw["jpeg"]()),
+        "raf": raw["raf"](raw["jpeg"](orientation=6)),
+        "jxl": raw["CODESTREAM"],
+    }
+
+
+def mutate(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
+    """Change a file in one of the ways in which files are hostile."""
+    at = chance.randrange(len(data))
+    what = chance.randrange(8)
+    if what == 0:
+        return data[: max(4, at)]
+    if what == 1:  # a length that lies
+        word = chance.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\0\0\0\1"))
+        return data[:at] + word + data[at + 4 :]
+    if what == 2:  # two files in one
+        return data + chance.choice(others)
+    if what == 3:
+        other = chance.choice(others)
+        return other[: len(other) // 2] + data
+    if what == 4:  # a part many times
+        end = min(len(data), at + chance.randrange(4, 64))
+        return data[:at] + data[at:end] * chance.randrange(2, 4_000) + data[end:]
+    if what == 5:  # XMP that does not end
+        return data[:at] + PACKET + b"<a:AIGC>" * chance.randrange(1, 20_000) + data[at:]
+    changed = bytearray(data)
+    for _ in range(chance.randint(1, 12)):
+        changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(5))
+def test_two_thousand_mutants_of_every_format(part: int, tmp_path: Path) -> None:
+    files = every_format()
+    chance = random.Random(f"mutants {part}")
+    names = sorted(files)
+    for number in range(400):
+        name = names[number % len(names)]
+        data = mutate(files[name], list(files.values()), chance)
+        (tmp_path / f"{number:04}-{name}").write_bytes(data)
+    results = open_all(sorted(tmp_path.iterdir()), every=True)
+    assert len(results) == 400
