@@ -1,8 +1,8 @@
 """How far samples are from pictures: distances in the features of a small net that ships here.
 
 The figures compare models of this project with each other, on one data set; they are not the
-published FID or KID, whose net is not used (`fidelity.py` has those). Every result carries n and
-the floor: what the same figure is for training pictures.
+published FID or KID, whose net is not used. Every result carries n and the floor: what the same
+figure is for training pictures.
 
 Source: Fréchet distance arXiv 1706.08500, kernel distance 1801.01401, precision and recall
 1904.06991.
