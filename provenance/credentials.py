@@ -219,7 +219,7 @@ def _integrity(
     signature = reading.signatures.get(reading.active)
     if reading.origin == "alone":
         return Integrity.UNCHECKED  # the picture that it is about is not here
-    if not whole and not _alien_failures(failures):
+    if not whole and _only_content_fails(failures):
         return Integrity.UNCHECKED  # the pieces of the film that the hash covers are not here
     if reading.status == "refused":
         return Integrity.BROKEN if _proven_change(reading) else Integrity.UNCHECKED
@@ -235,11 +235,9 @@ def _integrity(
     return Integrity.INTACT
 
 
-def _alien_failures(failures: list[tuple[str, str]]) -> bool:
-    """Tell whether more than the hash over the content of a film fails."""
-    return any(
-        code in codes.BROKEN and code != "assertion.bmffHash.mismatch" for code, _ in failures
-    )
+def _only_content_fails(failures: list[tuple[str, str]]) -> bool:
+    """Tell whether nothing of what was signed fails but the hash over the content of a film."""
+    return {code for code, _ in failures} & codes.BROKEN == {"assertion.bmffHash.mismatch"}
 
 
 def _proven_change(reading: Reading) -> bool:
@@ -353,7 +351,7 @@ class CredentialsAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("c2pa",)
     stage: ClassVar[Stage] = Stage.QUICK
     timeout_s: ClassVar[float] = 20.0
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -16,7 +16,10 @@ from counterproof.text import catalogue
 
 make: Any = runpy.run_path(str(Path(__file__).parents[1] / "media_files.py"))
 LABEL: str = make["LABEL"]
+FILM: bytes = make["film"](make["keyed"]({"AIGC": LABEL}))
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="5"/></svg>'
+
+BARE = FILM.partition(b"mdat")[0][:-4]  # the head of a film that has no content at all
 
 FILES: dict[str, bytes] = {
     "mp4": make["film"](make["keyed"]({"AIGC": LABEL})),
@@ -119,6 +122,9 @@ def test_the_head_of_a_film_in_pieces_is_not_called_altered(signing: Any, author
     head = data.partition(b"mdat")[0][:-4]
     assert ImageFile.open(head).metadata.has_content is False
     assert signing.look(head, authority).answers[0] == "unchecked"
+    alone, _ = signing.sign(authority, BARE, mime="video/mp4")
+    assert ImageFile.open(alone).metadata.has_content is False
+    assert signing.look(alone, authority).answers[0] == "intact"
 
 
 def test_a_signed_raw_file(signing: Any, authority: Any) -> None:
