@@ -5,7 +5,9 @@ Only this floor turns errors into exit codes: 0 done, 1 `--fail-on` met, 2 usage
 error, 3 done with some pictures unreadable, 130 interrupted and resumable.
 """
 
+import os
 import sys
+from typing import Any
 
 import click
 
@@ -53,9 +55,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-@click.group(
-    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
-)
+class _Root(LazyGroup):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; where the reader of its output has left, end quietly with 0."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # click would end with 1, which here means that `--fail-on` was met
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
+
+@click.group(cls=_Root, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="counterproof")
 def cli() -> None:
     """Where does a picture come from, did a machine make it, and what risk does it carry?
@@ -82,6 +93,3 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left: nothing to say, nobody to hear
-        sys.exit(0)

@@ -284,3 +284,13 @@ def test_a_reader_that_leaves_early_is_no_error(folder: Path) -> None:
     assert "Traceback" not in done.stderr
     assert time.monotonic() - start < 60
     assert os.listdir(folder)
+
+
+def test_a_reader_that_leaves_is_no_finding() -> None:
+    command = [sys.executable, "-m", "counterproof", "explain"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
