@@ -34,7 +34,7 @@ def has_scale() -> bool:
 
 
 class HammingIndex:
-    """Hashes in memory: 32 bytes each, and 44 more in buckets."""
+    """Hashes in memory: 32 bytes each, in buckets some 80 more."""
 
     def __init__(self, words: "Words", *, buckets: bool | None = None) -> None:
         """Take the hashes.

@@ -1,8 +1,9 @@
 """Hashes of 256 bits sorted into buckets, so that a search touches few of them (extra `scale`).
 
-Each hash is cut into m parts of some 22 bits. Of two hashes within r bits, at least one pair of
-parts differs in at most r // m bits: it is enough to look into the buckets that near.
-Source: multi-index hashing (Norouzi, Punjani, Fleet, CVPR 2012).
+Each hash is cut into m parts of some 22 bits. Let r = m q + a with a < m. Of two hashes within r
+bits, one of the first a + 1 parts differs in at most q bits, or one of the others in at most q - 1
+(else they would differ in (a + 1) (q + 1) + (m - a - 1) q = r + 1 or more): it is enough to look
+into the buckets that near. Source: multi-index hashing (Norouzi, Punjani, Fleet, CVPR 2012, §2.2).
 """
 
 import itertools
@@ -35,19 +36,22 @@ class Buckets:
         for part in range(self.parts):
             _fill(words, part * self.width, self.width, self.starts[part], self.members[part])
 
-    def _flips(self, radius_bits: int) -> int:
-        return radius_bits // self.parts
-
     def pays(self, radius_bits: int) -> bool:
         """Tell whether the buckets that would be looked into are few."""
-        return self.parts * _count(self.width, self._flips(radius_bits)) <= _MOST_PROBES
+        return int(self._probes(radius_bits).sum()) <= _MOST_PROBES
+
+    def _probes(self, radius_bits: int) -> "NDArray[np.int64]":
+        """Return how many buckets of each part are looked into."""
+        most, rest = divmod(radius_bits, self.parts)
+        many, few = _count(self.width, most), _count(self.width, most - 1)
+        return np.array([many] * (rest + 1) + [few] * (self.parts - rest - 1))
 
     def within(self, word: "Words", radius_bits: int) -> "tuple[NDArray[Any], NDArray[Any]]":
         """Return places and distances of all hashes within a distance, in no order."""
-        masks = _masks(self.width, self._flips(radius_bits))
+        masks, probes = _masks(self.width, radius_bits // self.parts), self._probes(radius_bits)
         keys = np.array([_key(word, part * self.width, self.width) for part in range(self.parts)])
         places, bits = _collect(
-            self.words, word, radius_bits, keys, masks, self.starts, self.members
+            self.words, word, radius_bits, keys, masks, probes, self.starts, self.members
         )
         places, first = np.unique(places, return_index=True)
         return places, bits[first]
@@ -61,7 +65,7 @@ class Buckets:
 
 @cache
 def _masks(width: int, most: int) -> "NDArray[np.int64]":
-    """Return all words of `width` bits with at most `most` bits set."""
+    """Return all words of `width` bits with at most `most` bits set, those with fewest first."""
     return np.array(
         [
             sum(1 << bit for bit in chosen)
@@ -115,13 +119,20 @@ def _fill_of(words: Any, at: int, width: int, starts: Any, members: Any) -> None
 
 
 def _collect_of(
-    words: Any, word: Any, radius: int, keys: Any, masks: Any, starts: Any, members: Any
+    words: Any,
+    word: Any,
+    radius: int,
+    keys: Any,
+    masks: Any,
+    probes: Any,
+    starts: Any,
+    members: Any,
 ) -> Any:
     room = 1024
     places, bits = np.empty(room, np.int64), np.empty(room, np.int16)
     count = 0
     for part in range(len(keys)):
-        for mask in masks:
+        for mask in masks[: probes[part]]:
             value = keys[part] ^ mask
             for place in range(starts[part, value], starts[part, value + 1]):
                 i = members[part, place]
