@@ -90,8 +90,8 @@ def train(
     def notice(progress: Any, logged: dict[str, float], average: Any) -> None:
         if average is None:
             return
-        shown = " ".join(f"{name} {value:.4g}" for name, value in logged.items())
-        click.echo(f"{progress.images:,} images, {progress.seconds:.0f} s: {shown}", err=True)
+        shown = "".join(f" {name} {value:.4g}" for name, value in logged.items())
+        click.echo(f"{progress.images:,} images, {progress.seconds:.0f} s{shown}", err=True)
         quality = observer.look(average, progress)
         if quality is not None:
             click.echo(f"  {_shown(quality)}", err=True)
