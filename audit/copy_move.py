@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_SIDE", "MIN_SIDE", "CopyMove", "find_copy"]
 
-MIN_SIDE = 256
-"""Smallest side in pixels at which the method was tried."""
+MIN_SIDE = 300
+"""Smallest side in pixels; of nine smaller samples of CASIA1 with copied parts it found none."""
 MAX_SIDE = 1600
 MIN_POINTS = 50
 _MAX_POINTS = 4000

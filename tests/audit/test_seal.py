@@ -53,15 +53,26 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(item) for item in arguments])
 
 
-@pytest.fixture
-def case(tmp_path: Path) -> Path:
-    folder = tmp_path / "in"
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three pictures and their case, scanned once: a scan starts a process."""
+    root = tmp_path_factory.mktemp("scanned")
+    folder = root / "in"
     folder.mkdir()
     for number in range(3):
         Image.new("RGB", (32, 32), (number * 40, 90, 30)).save(folder / f"{number}.png")
-    path = tmp_path / "a.case"
-    done = run("scan", folder, "--case", path, "--profile", "quick", "-j", "1", "-q")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERPROOF_HOME", str(root / "home"))
+        done = run("scan", folder, "--case", root / "a.case", "--profile", "quick", "-j", "1", "-q")
     assert done.exit_code == 0
+    return root
+
+
+@pytest.fixture
+def case(scanned: Path, tmp_path: Path) -> Path:
+    """A copy of that case with a note; its pictures stay where they were scanned."""
+    path = tmp_path / "a.case"
+    shutil.copy(scanned / "a.case", path)
     assert run("case", "note", path, "-m", "first").exit_code == 0
     return path
 
@@ -155,10 +166,14 @@ def test_a_changed_bundle_is_found_out(bundle: Path) -> None:
     assert {item[3] for item in changes(bundle)} == {"signature", "root"}
 
 
-def test_a_changed_or_lost_input_is_named(bundle: Path, tmp_path: Path) -> None:
-    (tmp_path / "in" / "1.png").write_bytes(b"other")
-    (tmp_path / "in" / "2.png").unlink()
+def test_a_changed_or_lost_input_is_named(bundle: Path, scanned: Path) -> None:
+    one, two = scanned / "in" / "1.png", scanned / "in" / "2.png"
+    kept = one.read_bytes(), two.read_bytes()
+    one.write_bytes(b"other")
+    two.unlink()
     found = changes(bundle, "--inputs")
+    one.write_bytes(kept[0])
+    two.write_bytes(kept[1])
     assert [(part, line, how) for part, line, _, how in found] == [
         ("input", 2, "changed"),
         ("input", 3, "missing"),
