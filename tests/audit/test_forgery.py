@@ -292,3 +292,6 @@ def test_together_nothing_is_said_where_nothing_is_known() -> None:
     assert combined([*none, *uncounted]).startswith("not_applicable")
     assert combined([Answer("grid", "no_support"), *uncounted]) == "no_support"
     assert combined([Answer("grid", "supports"), *uncounted]) == "supports: moderate"
+    # the strongest counts, and two do not add up to more
+    both = [Answer("copy_move", "supports"), Answer("grid", "supports")]
+    assert combined(both) == "supports: moderate"
