@@ -29,7 +29,8 @@ SIDE = 256
 _STRIDES = ((16, 2), (8, 6))  # grid cells a side, anchors a cell
 _MAX_VIEW = 1536
 _MIN_SCORE_WHOLE = 0.75
-_MIN_SCORE_TILE = 0.85
+_MIN_SCORE_TILE = 0.8
+_MIN_TILE = 128  # enlarged to the model's side, for faces from about 18 pixels on
 _MIN_SHARE = 0.07  # of a view's side: below it the model guesses
 _MAX_OVERLAP = 0.3
 _MAX_FACES = 200
@@ -118,7 +119,7 @@ def _views(width: int, height: int) -> Iterator[tuple[int, int, int, float]]:
     longest = max(width, height)
     yield 0, 0, longest, _MIN_SCORE_WHOLE
     side = longest // 2
-    while side >= SIDE:
+    while side >= _MIN_TILE:
         step = side * 2 // 3
         for y in range(0, max(1, height - side // 3), step):
             for x in range(0, max(1, width - side // 3), step):
@@ -155,6 +156,7 @@ class FacesAnalyzer(Analyzer):
     """Locates and counts faces."""
 
     name: ClassVar[str] = "faces"
+    version: ClassVar[str] = "2"
     prefixes: ClassVar[tuple[str, ...]] = ("privacy",)
     stage: ClassVar[Stage] = Stage.DEEP
     timeout_s: ClassVar[float] = 30.0
