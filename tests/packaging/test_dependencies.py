@@ -14,6 +14,7 @@ MODULES = {
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "pi-heif": "pi_heif",
+    "protobuf": "google",
     "scikit-learn": "sklearn",
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
