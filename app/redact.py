@@ -5,7 +5,7 @@ import json
 import click
 
 from counterproof.app.options import format_option, language_option
-from counterproof.errors import ImageError, ProvenanceError, UserError
+from counterproof.errors import ImageError, MissingExtra, ProvenanceError, UserError
 
 __all__ = ["redact"]
 
@@ -60,7 +60,9 @@ def redact(
             image = ImageFile.open(name, limits=settings.limits)
             made = make(image, settings, boxes=boxes, faces=faces, text=text)
             write_pair(target, made.data, None, overwrite)
-        except (ImageError, ProvenanceError) as err:
+        except (ImageError, ProvenanceError, UserError) as err:
+            if isinstance(err, MissingExtra):
+                raise  # it would be so for each picture
             failed += 1
             click.echo(words.ui("redact.failed", name=name, reason=str(err)), err=True)
             continue

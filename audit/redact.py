@@ -20,7 +20,7 @@ from counterproof.audit.fill import Box, fill, small_view
 from counterproof.audit.personal_fields import personal_fields
 from counterproof.audit.privacy_metadata import identities
 from counterproof.audit.redact_proof import Hidden, check_kept, prove
-from counterproof.audit.strip import strip
+from counterproof.audit.strip import check_format, strip
 from counterproof.errors import ProvenanceError, UserError
 from counterproof.findings import Claim, Finding
 from counterproof.images import ImageFile
@@ -94,6 +94,7 @@ def redact(
     """
     from counterproof.provenance.manifest_store import carries_credential
 
+    check_format(image)
     values = personal_fields(image)
     secrets = [item.data for item in small_pictures(image)]
     admitted = _admissions(image, settings)

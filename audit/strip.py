@@ -26,7 +26,7 @@ from counterproof.provenance.xmp_bmff import Unfit
 from counterproof.provenance.xmp_place import Unplaceable, place
 from counterproof.xmp import Name, packets
 
-__all__ = ["FORMATS", "strip"]
+__all__ = ["FORMATS", "check_format", "strip"]
 
 FORMATS = ("jpeg", "png", "webp", "gif", "tiff", "avif", "heic", "heif")
 """Formats whose files are written anew."""
@@ -47,6 +47,21 @@ _GIF_KEPT = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
 _JFIF_HEAD = b"JFIF\0"
 
 
+def check_format(image: ImageFile) -> None:
+    """Check that a picture's file can be written anew.
+
+    Raises:
+        ImageError: `unsupported` for another format than those of `FORMATS`.
+    """
+    if image.format not in _WRITERS:
+        what = image.format or "of no known format"
+        raise ImageError(
+            "unsupported",
+            f"{image.name}: expected {', '.join(FORMATS)} to redact; the file is {what}; "
+            "convert it first",
+        )
+
+
 def strip(image: ImageFile, source_type: str = "", thumbnail: bytes = b"") -> bytes:
     """Return the file with its picture, its labels of model work, and nothing else.
 
@@ -59,14 +74,8 @@ def strip(image: ImageFile, source_type: str = "", thumbnail: bytes = b"") -> by
     Raises:
         ImageError: `unsupported` for another format, `damaged` where it cannot be followed.
     """
-    writer = _WRITERS.get(image.format)
-    if writer is None:
-        what = image.format or "of no known format"
-        raise ImageError(
-            "unsupported",
-            f"{image.name}: expected {', '.join(FORMATS)} to redact; the file is {what}; "
-            "convert it first",
-        )
+    check_format(image)
+    writer = _WRITERS[image.format]
     try:
         data = _jpeg(image, thumbnail) if thumbnail else writer(image)
     except Unfit as err:

@@ -245,6 +245,13 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert NAME.encode() not in (tmp_path / "out" / "a.jpg").read_bytes()
     again = run(command, [str(source), "-o", str(tmp_path)], standalone_mode=False)
     assert isinstance(again.exception, UserError)
+    text = tmp_path / "notes.txt"
+    text.write_text("no picture")
+    options = ["-o", str(tmp_path / "b"), "--region", "300,0,9,9"]
+    narrow = run(command, [str(text), str(source), *options])  # 240 pixels wide
+    assert narrow.exit_code == 3
+    assert "of no known format" in narrow.stderr
+    assert "inside 240 × 320" in narrow.stderr
     wrong = run(command, [str(source), "-o", str(tmp_path), "--region", "1,2"])
     assert wrong.exit_code != 0
 
