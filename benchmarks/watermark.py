@@ -1,7 +1,7 @@
 """How well the watermark is hidden and read: the figures of `docs/watermark.md`.
 
     python benchmarks/watermark.py recover SCENES [--strength subtle] [-o FILE]
-    python benchmarks/watermark.py absent FOLDER… [--keys 100]
+    python benchmarks/watermark.py absent FOLDER… [--keys 100] [--plot FILE.svg]
     python benchmarks/watermark.py time SCENES
     python benchmarks/watermark.py small FOLDER
     python benchmarks/watermark.py bound SCENES [--trials 10000]
@@ -123,6 +123,31 @@ def pictures(folders: list[Path]) -> Iterator[tuple[Path, Pixels]]:
                 yield path, pixels
 
 
+def plot(scores: list[float], file: Path) -> None:
+    """Draw how many pictures have which pilot score, and where *likely* begins, as SVG."""
+    counts, edges = np.histogram(scores, np.arange(4, 12.01, 0.25))
+    bars, wide, high = [], 16, 200
+    for count, edge in zip(counts, edges, strict=False):
+        x, tall = 30 + (edge - 4) * 4 * wide, high * count / max(counts.max(), 1)
+        bars.append(
+            f'<rect x="{x:g}" y="{220 - tall:.1f}" width="{wide - 2}" height="{tall:.1f}"/>'
+        )
+        if count:
+            bars.append(f'<text x="{x + 7:g}" y="{214 - tall:.1f}">{count}</text>')
+    bars += [f'<text x="{30 + (n - 4) * 4 * wide}" y="238">{n}</text>' for n in range(4, 13)]
+    line = 30 + (watermark.LIKELY - 4) * 4 * wide
+    bars.append(f'<path d="M{line:g} 15V220" stroke="#b00"/>')
+    bars.append(
+        f'<text x="{line + 4:g}" y="24" text-anchor="start">likely from {watermark.LIKELY}</text>'
+    )
+    file.write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 580 250" font-family="sans-serif" '
+        'font-size="9" text-anchor="middle" fill="#567"><rect width="580" height="250" '
+        f'fill="#fff"/>{"".join(bars)}</svg>\n',
+        encoding="utf-8",
+    )
+
+
 def absent(args: argparse.Namespace) -> dict[str, object]:
     rng = np.random.default_rng(0)
     keys = [rng.bytes(32) for _ in range(args.keys)]
@@ -136,6 +161,8 @@ def absent(args: argparse.Namespace) -> dict[str, object]:
         if reading is not None:
             (found if reading.payload else likely).append(str(path))
             print(f"{path}: {reading}", flush=True)
+    if args.plot:
+        plot(scores, args.plot)
     parts = [0.5, 0.9, 0.99, 0.999, 1]
     quantiles = dict(zip(parts, np.quantile(scores, parts).round(2).tolist(), strict=True))
     print(f"{len(scores)} pictures × {args.keys} keys: {len(found)} found, {len(likely)} likely")
@@ -379,6 +406,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="+")
     parser.add_argument("--strength", choices=("standard", "subtle"), default="standard")
     parser.add_argument("--keys", type=int, default=100)
+    parser.add_argument("--plot", type=Path, metavar="SVG", help="of the pilot scores")
     parser.add_argument("--step", type=int, default=20)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--peers", metavar="PYTHON", help="of the peers' environment")
