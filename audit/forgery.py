@@ -44,9 +44,9 @@ class Worth:
 
 
 WORTH = {
-    "copy_move": Worth(Claim.EDITED, Basis.STATISTICAL, Severity.LOW, (0.868, 0.0183)),
+    "copy_move": Worth(Claim.EDITED, Basis.STATISTICAL, Severity.LOW, (0.868, 0.0159)),
     "grid": Worth(Claim.ALTERED, Basis.STATISTICAL, Severity.MEDIUM, (0.88, 0.0117)),
-    "double_jpeg": Worth(Claim.EDITED, Basis.STATISTICAL, Severity.LOW, (0.636, 0.062)),
+    "double_jpeg": Worth(Claim.EDITED, Basis.STATISTICAL, Severity.LOW, (0.636, 0.057)),
     "noise": Worth(Claim.EDITED, Basis.HEURISTIC, Severity.LOW),
     "metadata": Worth(Claim.EDITED, Basis.DECLARED, Severity.INFO),
 }
