@@ -9,10 +9,9 @@ pictures, derived and auxiliary ones); AV1 Image File Format §2 (properties).
 """
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from counterproof.provenance.xmp_bmff import Unfit, item_bytes
+from counterproof.provenance.xmp_bmff import Unfit, boxes, item_bytes
 
 __all__ = ["hides_part", "strip_bmff", "thumbnails", "unknown_from"]
 
@@ -21,7 +20,6 @@ _PROPERTIES = frozenset(
     b"ispe pixi av1C hvcC colr irot imir pasp clap auxC a1op a1lx lsel clli mdcv".split()
 )
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
-_MAX_BOXES = 100_000
 _MAX_THUMBNAILS = 8
 _PADDING = 16
 _KNOWN = frozenset(b"ftyp meta mdat free skip wide uuid idat pdin styp jumb".split())
@@ -54,13 +52,13 @@ def hides_part(data: bytes) -> bool:
     try:
         found = _read(data)
         item = found.items.get(found.primary, _Item())
-        boxes = {
+        held = {
             box[4:8]: box for number, _ in item.properties if (box := found.properties[number - 1])
         }
-        if b"clap" not in boxes or b"ispe" not in boxes:
+        if b"clap" not in held or b"ispe" not in held:
             return False
-        w, w_part, h, h_part = struct.unpack_from(">4I", boxes[b"clap"], 8)
-        width, height = struct.unpack_from(">II", boxes[b"ispe"], 12)
+        w, w_part, h, h_part = struct.unpack_from(">4I", held[b"clap"], 8)
+        width, height = struct.unpack_from(">II", held[b"ispe"], 12)
         return bool(width - w / w_part > _PADDING or height - h / h_part > _PADDING)
     except (Unfit, ArithmeticError, ValueError, IndexError, struct.error):
         return False
@@ -73,7 +71,7 @@ def unknown_from(data: bytes) -> int:
     """
     at = 0
     try:
-        for name, at, _, stop in _boxes(data, 0, len(data)):
+        for name, at, _, stop in boxes(data, 0, len(data)):
             if name in (b"moov", b"moof"):
                 return 0
             if name not in _KNOWN:
@@ -118,9 +116,7 @@ def strip_bmff(data: bytes, shown: int = 0) -> bytes:
         if found.items[number].kind not in _PICTURES:
             kind = found.items[number].kind.decode("latin-1")
             raise Unfit(f"its picture holds an item of type {kind!r}")
-    ftyp = next(
-        data[at:stop] for name, at, _, stop in _boxes(data, 0, len(data)) if name == b"ftyp"
-    )
+    ftyp = next(data[at:stop] for name, at, _, stop in boxes(data, 0, len(data)) if name == b"ftyp")
     sizes = [len(held[number]) for number in kept]
     head = ftyp + _meta(found, kept, sizes, 0)
     start = len(head) + 8
@@ -149,8 +145,8 @@ def _needed(found: _File) -> list[int]:
 
 def _is_alpha(found: _File, number: int) -> bool:
     item = found.items.get(number, _Item())
-    boxes = [found.properties[place - 1] for place, _ in item.properties]
-    return any(box[4:8] == b"auxC" and box[12:].startswith(_ALPHA) for box in boxes)
+    held = [found.properties[place - 1] for place, _ in item.properties]
+    return any(box[4:8] == b"auxC" and box[12:].startswith(_ALPHA) for box in held)
 
 
 def _meta(found: _File, kept: list[int], sizes: list[int], start: int) -> bytes:
@@ -200,11 +196,11 @@ def _meta(found: _File, kept: list[int], sizes: list[int], start: int) -> bytes:
 
 
 def _read(data: bytes) -> _File:
-    top = {name: (body, stop) for name, _, body, stop in _boxes(data, 0, len(data))}
+    top = {name: (body, stop) for name, _, body, stop in boxes(data, 0, len(data))}
     if b"meta" not in top or b"moov" in top:
         raise Unfit("not a still picture")
     body, stop = top[b"meta"]
-    parts = {name: (first, end) for name, _, first, end in _boxes(data, body + 4, stop)}
+    parts = {name: (first, end) for name, _, first, end in boxes(data, body + 4, stop)}
     if not {b"pitm", b"iinf", b"iprp"} <= set(parts):
         raise Unfit("no items")
     at, _ = parts[b"pitm"]
@@ -213,7 +209,7 @@ def _read(data: bytes) -> _File:
         raise Unfit("too many items")
     found = _File(primary, {}, [], [])
     at, end = parts[b"iinf"]
-    for name, _, first, _ in _boxes(data, at + (8 if data[at] else 6), end):
+    for name, _, first, _ in boxes(data, at + (8 if data[at] else 6), end):
         if name == b"infe" and data[first] >= 2:
             wide = data[first] >= 3
             (number,) = struct.unpack_from(">I" if wide else ">H", data, first + 4)
@@ -223,14 +219,14 @@ def _read(data: bytes) -> _File:
     if b"iref" in parts:
         at, end = parts[b"iref"]
         letter = "I" if data[at] else "H"
-        for name, _, first, _ in _boxes(data, at + 4, end):
+        for name, _, first, _ in boxes(data, at + 4, end):
             source, count = struct.unpack_from(f">{letter}H", data, first)
             where = first + struct.calcsize(f">{letter}H")
             targets = struct.unpack_from(f">{count}{letter}", data, where)
             found.links.append((name, source, list(targets)))
-    for name, _, first, end in _boxes(data, *parts[b"iprp"]):
+    for name, _, first, end in boxes(data, *parts[b"iprp"]):
         if name == b"ipco":
-            found.properties = [data[a:z] for _, a, _, z in _boxes(data, first, end)]
+            found.properties = [data[a:z] for _, a, _, z in boxes(data, first, end)]
         elif name == b"ipma":
             _read_uses(data, first, end, found)
     for item in found.items.values():
@@ -255,24 +251,6 @@ def _read_uses(data: bytes, at: int, end: int, found: _File) -> None:
             top = 0x8000 if wide_use else 0x80
             if number in found.items:
                 found.items[number].properties.append((value & (top - 1), bool(value & top)))
-
-
-def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
-    """Yield (type, offset, start of the body, end of the box) of each box."""
-    for _ in range(_MAX_BOXES):
-        if at + 8 > end:
-            return
-        length, name = struct.unpack_from(">I4s", data, at)
-        body = at + 8
-        if length == 1:
-            (length,) = struct.unpack_from(">Q", data, body)
-            body += 8
-        stop = end if length == 0 else at + length
-        if stop > end or stop < body:
-            raise ValueError(f"box at byte {at} reaches past the end")
-        yield name, at, body, stop
-        at = stop
-    raise ValueError("too many boxes")
 
 
 def _box(name: bytes, body: bytes) -> bytes:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Unfit", "insert_packet", "item_bytes", "settle"]
+__all__ = ["Unfit", "boxes", "insert_packet", "item_bytes", "settle"]
 
 _CONTENT = b"application/rdf+xml\0"
 _MAX_BOXES = 100_000
@@ -111,7 +111,7 @@ def item_bytes(data: bytes) -> dict[int, bytes]:
 
 def _meta_of(data: bytes) -> tuple[int, int, int]:
     """Return where the one `meta` box of a still picture starts, its body, and where it ends."""
-    top = list(_boxes(data, 0, len(data)))
+    top = list(boxes(data, 0, len(data)))
     names = [name for name, *_ in top]
     if names.count(b"meta") != 1 or b"moov" in names or b"moof" in names:
         raise Unfit("not a still picture")
@@ -121,8 +121,12 @@ def _meta_of(data: bytes) -> tuple[int, int, int]:
     return start, body, stop
 
 
-def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
-    """Yield (type, offset, start of the body, end of the box) of each box."""
+def boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+    """Yield (type, offset, start of the body, end of the box) of each box.
+
+    Raises:
+        ValueError: at a box that reaches past the end, or after 100,000 boxes.
+    """
     for _ in range(_MAX_BOXES):
         if at + 8 > end:
             return
@@ -170,7 +174,7 @@ class _Meta:
 
     @classmethod
     def read(cls, data: bytes, body: int, stop: int) -> "_Meta":
-        parts = [(name, data[at:end]) for name, at, _, end in _boxes(data, body + 4, stop)]
+        parts = [(name, data[at:end]) for name, at, _, end in boxes(data, body + 4, stop)]
         names = [name for name, _ in parts]
         if any(names.count(name) != 1 for name in (b"pitm", b"iinf", b"iloc")):
             raise Unfit("no items")
@@ -216,7 +220,7 @@ class _Meta:
     def _entries(self) -> Iterator[tuple[int, bytes, bytes]]:
         """Yield number, type and detail of each item."""
         box = self._part(b"iinf")
-        for name, _, body, stop in _boxes(box, 14 if box[8] == 0 else 16, len(box)):
+        for name, _, body, stop in boxes(box, 14 if box[8] == 0 else 16, len(box)):
             if name != b"infe" or box[body] < 2:
                 continue
             wide = box[body] >= 3
