@@ -187,7 +187,9 @@ WAYS: dict[str, attacks.Change] = {
 """How a lifted mark is put on another picture, and what is done to the result."""
 
 
-def transplant(bench: Bench, folders: list[str], most: int, trials: int) -> dict[str, object]:
+def transplant(
+    bench: Bench, folders: list[str], most: int, trials: int, start: int = 0
+) -> dict[str, object]:
     """Lift marks off (marked less unmarked) and put them on pictures that no manifest knows.
 
     Every trial is another combination of mark, picture and way. Marks are lifted from lossless
@@ -201,7 +203,7 @@ def transplant(bench: Bench, folders: list[str], most: int, trials: int) -> dict
     others = every[len(every) // 2 :]
     recovery, rng = bench.recovery(), np.random.default_rng(2)
     shape = len(lifted), len(others), len(WAYS)
-    order = rng.permutation(int(np.prod(shape)))[:trials]
+    order = rng.permutation(int(np.prod(shape)))[start : start + trials]
     seen: dict[str, Counter[str]] = {way: Counter() for way in WAYS}
     started = time.process_time()
     for done, number in enumerate(order):
@@ -237,6 +239,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=400, help="most pictures")
     parser.add_argument("--changes", nargs="+", default=[], help="only these, by name")
     parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--start", type=int, default=0, help="trials to leave out: run in parts")
     chosen = parser.parse_args()
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -244,7 +247,7 @@ def main() -> None:
         if chosen.what == "copies":
             result = copies(bench, chosen.folders, chosen.most, chosen.changes)
         else:
-            result = transplant(bench, chosen.folders, chosen.most, chosen.trials)
+            result = transplant(bench, chosen.folders, chosen.most, chosen.trials, chosen.start)
     print(json.dumps(result, indent=1, ensure_ascii=False))
 
 
