@@ -24,7 +24,7 @@ __all__ = ["Answer", "Opinion", "again", "judge", "levels", "probability", "scor
 MOST_TILES = 8
 """Tiles of one look. Source: docs/detectors.md, what the cap costs."""
 
-FEW_TILES = 2
+FEW_TILES = 4
 """Tiles up to which a picture is judged as a small one: both sides below 448 pixels."""
 
 STABLE_SHARE = 0.8

@@ -217,7 +217,8 @@ class CrosscheckAnalyzer(Analyzer):
 
     def digest(self) -> str:
         """Return what the results depend on: the lists and both verifiers."""
-        return f"{self.trust.digest()}:{library_version()}:{verifier_version()}"
+        second = verifier_version() if is_installed() else "absent"
+        return f"{self.trust.digest()}:{library_version()}:{second}"
 
     def analyze(self, image: "ImageFile") -> Iterable[Observation]:
         """Yield whether the verifiers agree, and a finding where they do not."""

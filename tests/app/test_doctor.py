@@ -97,7 +97,8 @@ def test_a_missing_extra_is_no_fault(monkeypatch: pytest.MonkeyPatch, answer: An
     monkeypatch.setattr("importlib.metadata.version", without_pyarrow)
     code, checks = answer()
     assert code == 0
-    assert (checks["scale"]["state"], checks["scale"]["value"]) == ("missing", "pyarrow")
+    assert checks["scale"]["state"] == "missing"
+    assert "pyarrow" in checks["scale"]["value"]
     assert "pip install 'counterproof[scale]'" in checks["scale"]["remark"]
 
 

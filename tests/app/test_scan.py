@@ -194,7 +194,7 @@ def test_a_note_is_kept_and_listed(folder: Path, tmp_path: Path) -> None:
         (["IN", "--fail-on", "nonsense"], "--fail-on nonsense"),
         (["IN", "--fail-on", "label:dire"], "expected a severity"),
         (["IN", "--shard", "3/2"], "shard"),
-        (["IN", "--as-of", "soon"], "bad setting"),
+        (["IN", "--as-of", "soon"], "expected a day"),
         (["IN", "-o", "x.docx"], "expected a name that ends in"),
         (["IN", "-o", "/nowhere/x.csv"], "/nowhere/x.csv: cannot write"),
         (["IN", "--index", "x.index"], "--index"),

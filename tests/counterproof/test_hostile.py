@@ -128,6 +128,7 @@ def test_the_hostile_collection(test_data: Path) -> None:
     causes = {cause for item in refused for cause in item["causes"]}
     assert causes <= {
         "empty", "unknown_format", "unsupported", "damaged", "truncated", "too_many_pixels",
+        "not_examined",
     }  # fmt: skip
 
 
