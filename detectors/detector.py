@@ -87,19 +87,20 @@ def again(pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:
     return [np.asarray(item) for item in deliveries if min(item.size) >= MIN_SIDE]
 
 
-def judge(pixels: NDArray[np.uint8]) -> Opinion:
+def judge(pixels: NDArray[np.uint8], thresholds: Mapping[str, float] | None = None) -> Opinion:
     """Look at a picture, and again if it would be accused.
 
     About 50 ms of CPU for the first look, 0.3 s more for an accusation.
 
     Args:
         pixels: `uint8` RGB, shape `(H, W, 3)`, within the detector's scope.
+        thresholds: levels to go by; None for those of the bundled card.
 
     Raises:
         WeightsError: if the bundled network is missing or altered.
     """
     tiles, logits = score(pixels)
-    limits = levels(len(logits), weights.open(MODEL).card.thresholds)
+    limits = levels(len(logits), thresholds or weights.open(MODEL).card.thresholds)
     first = float(logits.mean())
     if first <= limits["accuse"]:
         answer = Answer.CLEARED if first < limits["clear"] else Answer.UNDECIDED

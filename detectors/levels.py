@@ -12,19 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from counterproof.detectors.detector import (
-    STABLE_SHARE,
-    Answer,
-    Opinion,
-    again,
-    levels,
-    score,
-)
 from counterproof.errors import UserError
 
-__all__ = ["OwnLevels", "as_metric", "judge_by", "load"]
+__all__ = ["OwnLevels", "as_metric", "load"]
 
 KIND = "counterproof.detector-levels/1"
 
@@ -90,25 +81,6 @@ def load(path: Path, model_sha256: str, names: Mapping[str, float]) -> OwnLevels
             "run `counterproof detectors calibrate` again"
         )
     return made
-
-
-def judge_by(pixels: NDArray[np.uint8], thresholds: Mapping[str, float]) -> Opinion:
-    """Look at a picture as `detector.judge` does, by other levels than the card's.
-
-    Args:
-        pixels: `uint8` RGB, shape `(H, W, 3)`, within the detector's scope.
-        thresholds: as in the card.
-    """
-    tiles, logits = score(pixels)
-    limits = levels(len(logits), thresholds)
-    first = float(logits.mean())
-    if first <= limits["accuse"]:
-        answer = Answer.CLEARED if first < limits["clear"] else Answer.UNDECIDED
-        return Opinion(answer, first, (first,), tiles, logits)
-    looks = (first, *(float(score(view)[1].mean()) for view in again(pixels)))
-    accusing = sum(look > limits["keep"] for look in looks) / len(looks)
-    stable = accusing >= STABLE_SHARE and float(np.mean(looks)) > limits["accuse"]
-    return Opinion(Answer.ACCUSED if stable else Answer.UNSTABLE, first, looks, tiles, logits)
 
 
 def as_metric(own: OwnLevels) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class DetectorAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("detector",)
     stage: ClassVar[Stage] = Stage.STANDARD
     timeout_s: ClassVar[float] = 30.0
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -64,8 +64,7 @@ class DetectorAnalyzer(Analyzer):
         if reason is not None:
             yield self._scope({"abstained": True, "reason": reason.value})
             return
-        own = self.own is not None
-        opinion = own_levels.judge_by(pixels, self.thresholds) if own else judge(pixels)
+        opinion = judge(pixels, self.thresholds)
         card = self.model.card
         limits = levels(len(opinion.logits), self.thresholds)
         details: dict[str, Any] = {"score": round(opinion.score, 3), "answer": opinion.answer.value}

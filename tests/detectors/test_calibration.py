@@ -12,9 +12,8 @@ from PIL import Image
 from counterproof import weights
 from counterproof.app.detectors import detectors
 from counterproof.detectors import levels, scan
-from counterproof.detectors.detector import judge
 from counterproof.detectors.features import MODEL
-from counterproof.detectors.levels import OwnLevels, judge_by
+from counterproof.detectors.levels import OwnLevels
 from counterproof.errors import UserError
 from counterproof.findings import Finding
 from counterproof.images import ImageFile
@@ -26,19 +25,6 @@ def own(**changes: float) -> OwnLevels:
     model = weights.open(MODEL)
     thresholds = {**model.card.thresholds, **changes}
     return OwnLevels(model.sha256, thresholds, 0.02, 100, 0, 3, 100, "2026-01-01")
-
-
-@pytest.mark.parametrize("accuse", [-99.0, 99.0])
-@pytest.mark.parametrize("keep", [-99.0, 99.0])
-def test_judging_by_levels_is_judging_with_a_card_of_these_levels(
-    accuse: float, keep: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits = own(accuse=accuse, keep=keep, small_accuse=accuse, small_keep=keep).thresholds
-    model = weights.open(MODEL)
-    monkeypatch.setattr(model, "card", replace(model.card, thresholds=limits))
-    for pixels in (textured(200, 200), textured(300, 520)):
-        one, other = judge_by(pixels, limits), judge(pixels)
-        assert (one.answer, one.looks) == (other.answer, other.looks)
 
 
 def test_a_scan_goes_by_the_file_that_the_setting_names(tmp_path: Path) -> None:
