@@ -155,15 +155,20 @@ _TREATMENT = click.option(
 _MOST = click.option(
     "--most", type=click.IntRange(min=1), metavar="N", help="At most N pictures of each class."
 )
+_MATCHED = click.option(
+    "--matched", is_flag=True, help="Only pairs alike in size, shape, compression and blur."
+)
 _GATE = click.option(
     "--gate", is_flag=True, help="Exit 1 unless the score beats what no content tells."
 )
 
 
-def _pictures(table: Path, most: int | None) -> "list[Sample]":
-    from counterproof.detectors import samples
+def _pictures(table: Path, most: int | None, matched: bool) -> "list[Sample]":
+    from counterproof.detectors import matching, samples
 
     found = samples.read(table)
+    if matched:
+        found = matching.matched(found, _told)
     return found if most is None else samples.thinned(found, most)
 
 
@@ -195,6 +200,7 @@ def _treatments(names: tuple[str, ...]) -> list[str]:
 @_OUTPUT
 @_FORMAT
 @_TREATMENT
+@_MATCHED
 @_MOST
 @_GATE
 def evaluate(
@@ -202,13 +208,15 @@ def evaluate(
     output: Path | None,
     fmt: str,
     treatments: tuple[str, ...],
+    matched: bool,
     most: int | None,
     gate: bool,
 ) -> None:
     """Measure the bundled detector on labelled pictures that it was not trained on.
 
     With --gate it exits 1 unless the lower 95 % bound of its area beats every baseline that sees
-    no content, the random forest on all of them included.
+    no content, the random forest on all of them included. On a set whose classes differ in size or
+    compression only --matched can pass: it keeps pairs of both classes that share those traits.
     """
     from counterproof.detectors import evaluation
     from counterproof.detectors.features import MODEL
@@ -216,7 +224,7 @@ def evaluate(
 
     thresholds = dict(open_weights(MODEL).card.thresholds)
     found = evaluation.evaluate(
-        _pictures(table, most),
+        _pictures(table, most, matched),
         treatments=_treatments(treatments),
         thresholds=thresholds,
         told=_told,
@@ -231,6 +239,7 @@ def evaluate(
 @_OUTPUT
 @_FORMAT
 @_TREATMENT
+@_MATCHED
 @_MOST
 @_GATE
 def compare(
@@ -239,6 +248,7 @@ def compare(
     output: Path | None,
     fmt: str,
     treatments: tuple[str, ...],
+    matched: bool,
     most: int | None,
     gate: bool,
 ) -> None:
@@ -246,7 +256,7 @@ def compare(
     from counterproof.detectors import evaluation
 
     found = evaluation.evaluate(
-        _pictures(table, most),
+        _pictures(table, most, matched),
         evaluation.external(scorer),
         name=scorer,
         treatments=_treatments(treatments),
