@@ -1,13 +1,14 @@
 """How well the watermark is hidden and read: the figures of `docs/watermark.md`.
 
-    python benchmarks/watermark.py recover SCENES [--strength subtle] [-o FILE]
+    python benchmarks/watermark.py recover SCENES [--strength subtle] [--originals] [-o FILE]
     python benchmarks/watermark.py absent FOLDER… [--keys 100] [--plot FILE.svg]
     python benchmarks/watermark.py time SCENES
     python benchmarks/watermark.py small FOLDER
     python benchmarks/watermark.py bound SCENES [--trials 10000]
     python benchmarks/watermark.py peers SCENES --peers PYTHON [--most 12] [--changes NAME…]
 
-SCENES is a folder with the pictures of `watermark_scenes.csv`, which says where each comes from.
+SCENES is a folder with the pictures of `watermark_scenes.csv`, which says where each comes from;
+with `--originals`, those of `watermark_originals.csv`, photographs of 2 MP or more.
 `absent` and `small` take any pictures. Everything runs on one thread; times are process CPU.
 `bound` measures content binding: copies that must match, and marks put on other pictures.
 `peers` marks, changes and reads the same pictures with other people's watermarks in the same run;
@@ -16,6 +17,7 @@ PYTHON is that of their environment, which `watermark_peers.py` says how to make
 
 import argparse
 import csv
+import itertools
 import json
 import platform
 import subprocess
@@ -28,7 +30,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from watermark_attacks import CHANGES, Pixels
+from watermark_attacks import CHANGES, Pixels, within
 from watermark_peers import METHODS
 
 from counterproof.provenance import watermark, watermark_plane
@@ -36,6 +38,7 @@ from counterproof.provenance.watermark_bind import Content, compare, judge
 from counterproof.provenance.watermark_code import FULL
 
 LIST = Path(__file__).with_name("watermark_scenes.csv")
+ORIGINALS = Path(__file__).with_name("watermark_originals.csv")
 
 
 def load(path: Path) -> Pixels | None:
@@ -43,11 +46,12 @@ def load(path: Path) -> Pixels | None:
     return None if data is None else np.ascontiguousarray(data[..., ::-1])
 
 
-def scenes(folder: Path) -> Iterator[tuple[str, Pixels]]:
-    with LIST.open(encoding="utf-8") as file:
+def scenes(folder: Path, listed: Path = LIST, edge: int = 0) -> Iterator[tuple[str, Pixels]]:
+    """Yield name and pixels of the listed pictures that the folder holds, reduced to an edge."""
+    with listed.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if (pixels := load(folder / row["name"])) is not None:
-                yield row["name"], pixels
+                yield row["name"], within(pixels, edge) if edge else pixels
 
 
 def ssim(a: Pixels, b: Pixels) -> float:
@@ -80,7 +84,8 @@ def recover(args: argparse.Namespace) -> dict[str, object]:
     missed: dict[str, list[str]] = defaultdict(list)
     looks: dict[str, list[float]] = defaultdict(list)
     wrong, count = 0, 0
-    for name, pixels in scenes(args.folder[0]):
+    listed = ORIGINALS if args.originals else LIST
+    for name, pixels in itertools.islice(scenes(args.folder[0], listed, args.edge), args.most):
         seed = zlib.crc32(name.encode())
         number = int(np.random.default_rng(seed).integers(1 << 54))
         payload = watermark.Payload(watermark.MarkClass.GENERATED, number)
@@ -333,9 +338,7 @@ def peers(args: argparse.Namespace) -> dict[str, object]:
     looks: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in names}
     spent: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in names}
     said: dict[str, list[bool]] = {name: [] for name in names}
-    for index, (picture, pixels) in enumerate(scenes(args.folder[0])):
-        if index == args.most:
-            break
+    for index, (picture, pixels) in enumerate(itertools.islice(scenes(args.folder[0]), args.most)):
         seed = zlib.crc32(picture.encode())
         rng = np.random.default_rng(seed)
         payload = watermark.Payload(watermark.MarkClass.GENERATED, int(rng.integers(1 << 54)))
@@ -374,7 +377,8 @@ def peers(args: argparse.Namespace) -> dict[str, object]:
                     same = [a == b for a, b in zip(bits, read, strict=False)]
                     right, says = len(same) == len(bits) and all(same), bool(read)
                     share = sum(same) / len(bits)
-                spent[name]["absent" if change == "unmarked" else "read"].append(took)
+                kind = {"unmarked": "absent", "none": "direct"}.get(change, "read changed")
+                spent[name][kind].append(took)
                 if change == "unmarked":
                     said[name].append(says)
                     continue
@@ -410,7 +414,9 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=20)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--peers", metavar="PYTHON", help="of the peers' environment")
-    parser.add_argument("--most", type=int, default=12, help="pictures for the peers")
+    parser.add_argument("--most", type=int, default=400, help="most pictures")
+    parser.add_argument("--originals", action="store_true", help="those of the other list")
+    parser.add_argument("--edge", type=int, default=0, help="longest edge, for larger pictures")
     parser.add_argument("--slow", type=int, default=3, help="pictures for slow peers")
     parser.add_argument("--changes", nargs="+", choices=list(CHANGES), help="for the peers")
     parser.add_argument("-o", "--output", type=Path)

@@ -321,7 +321,7 @@ def _draw(
     profile = _profile(payload.profile)
     chips = layout(key, profile)
     word = code_word(seal_message(payload.to_bytes(), key, profile))
-    allowed = watermark_mask.mask(work.astype(np.float32), strength)
+    allowed, highest = watermark_mask.mask(work.astype(np.float32), strength)
     blur = max(1.0, 2.0 * max(work.shape) / profile.chips)
     # the pixels' change per change of luma, rms over the channels
     spread = math.sqrt(float((gains**2).mean()))
@@ -346,7 +346,9 @@ def _draw(
     margin = min(_margin(_look(copy, profile), payload, key) for copy in copies)
     change = 10 ** (float(np.clip(strength.target_db - margin, -LESS_DB, strength.more_db)) / 20)
     most = 255 / 10 ** (strength.least_db / 20) / spread
-    return np.asarray(drawn * min(change, max(1.0, most / usual)), np.float32)
+    drawn *= min(change, max(1.0, most / usual))
+    change_here = allowed * (spread * math.sqrt(_power(drawn) / _power(allowed)))
+    return np.asarray(drawn * np.minimum(1, highest / change_here), np.float32)
 
 
 def _added(work: Gray, drawn: Floats) -> Gray:

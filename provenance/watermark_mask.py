@@ -5,6 +5,7 @@ over red, green and blue in proportion to what each contributes to it: the small
 the pixels that changes the luma by so much. Grey pictures stay grey.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -29,6 +30,8 @@ class Strength:
         more_db: by how much a picture may be marked stronger than usual to have this margin.
         smooth: amplitude on smooth areas, in grey levels rms.
         textured: how much more at a local standard deviation of 9 grey levels.
+        smoothest: change of red, green and blue (rms) on smooth areas that no margin is worth;
+            rounding comes on top. Source: 0.7 levels with it, the worst of `watermark.py recover`.
     """
 
     usual_db: float
@@ -37,22 +40,28 @@ class Strength:
     more_db: float
     smooth: float
     textured: float
+    smoothest: float
 
 
 STRENGTHS = {
-    ("full", "standard"): Strength(42.2, 40.5, 1.5, 2.5, smooth=0.55, textured=2.2),
-    ("full", "subtle"): Strength(44.9, 43.3, -0.4, 2.0, smooth=0.5, textured=1.7),
-    ("small", "standard"): Strength(40.5, 36.0, 3.5, 8.0, smooth=0.8, textured=2.6),
-    ("small", "subtle"): Strength(42.0, 38.0, 1.0, 6.0, smooth=0.7, textured=2.2),
+    ("full", "standard"): Strength(42.2, 40.5, 1.5, 2.5, smooth=0.55, textured=2.2, smoothest=0.65),
+    ("full", "subtle"): Strength(44.9, 43.3, -0.4, 2.0, smooth=0.5, textured=1.7, smoothest=0.65),
+    ("small", "standard"): Strength(
+        40.5, 36.0, 3.5, 8.0, smooth=0.8, textured=2.6, smoothest=math.inf
+    ),
+    ("small", "subtle"): Strength(
+        42.0, 38.0, 1.0, 6.0, smooth=0.7, textured=2.2, smoothest=math.inf
+    ),
 }
 """By profile and strength. A small picture has few pixels to carry a mark and is seen small."""
 
 
-def mask(gray: Floats, strength: Strength) -> Floats:
-    """Return the amplitude that the mark may have at each pixel, before the cap of PSNR.
+def mask(gray: Floats, strength: Strength) -> tuple[Floats, Floats]:
+    """Return the amplitude that the mark should have at each pixel, and the highest it may have.
 
-    Local contrast is taken over 5 px, then the least of its neighbourhood, so that the smooth
-    side of an edge stays smooth; less in black and white, where clipping would tint.
+    The first is in proportion, before the whole mark is scaled to its PSNR and margin; the second
+    holds after it. Local contrast is taken over 5 px, then the least of its neighbourhood, so that
+    the smooth side of an edge stays smooth; less in black and white, where clipping would tint.
     """
     mean = cv2.blur(gray, (5, 5))
     deviation = np.sqrt(np.maximum(cv2.blur(gray * gray, (5, 5)) - mean * mean, 0))
@@ -62,7 +71,8 @@ def mask(gray: Floats, strength: Strength) -> Floats:
     amplitude = strength.smooth + strength.textured * cv2.pow(rise, 0.7)
     dark = 0.8 + 0.2 * np.clip(mean / 60, 0, 1)
     ends = np.clip((262 - mean) / 20, 0.35, 1) * np.clip((mean + 8) / 16, 0.5, 1)
-    return np.asarray(amplitude * dark * ends, np.float32)
+    highest = strength.smoothest * cv2.pow(np.maximum(calm / 2, 1), 4)
+    return np.asarray(amplitude * dark * ends, np.float32), np.asarray(highest, np.float32)
 
 
 def channel_gains(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
