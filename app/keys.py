@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from counterproof.app.options import as_of_option, format_option, language_option
-from counterproof.errors import MissingExtra, UserError
+from counterproof.errors import UserError
 
 if TYPE_CHECKING:
     from counterproof.provenance.keylint import Defect
@@ -52,11 +52,11 @@ def init(organisation: str, name: str, algorithm: str, days: int, lang: str | No
 def doctor(cert: str, key_file: str | None, as_of: str | None, fmt: str, lang: str | None) -> None:
     """Name what is wrong with a certificate or chain in PEM, the signer's first.
 
-    Exit code 1 if signing or reading fails for it, else 0. With the extra `lint`, pkilint adds
-    what RFC 5280 forbids besides.
+    Exit code 1 if signing or reading fails for it, else 0. Rules: the C2PA profile, and RFC 5280
+    as the linter pkilint knows it.
     """
-    from counterproof.provenance.keylint import lint_chain, read_key
-    from counterproof.provenance.pkix_lint import general_defects
+    from counterproof.provenance.keylint import lint_chain
+    from counterproof.provenance.private_key import read_key
     from counterproof.settings import load_settings
     from counterproof.text import catalogue
 
@@ -72,10 +72,6 @@ def doctor(cert: str, key_file: str | None, as_of: str | None, fmt: str, lang: s
         key = read_key(text, key_file, password.encode() if password else None)
         found += _file_defects(Path(key_file), text)
     found += lint_chain(data, cert, as_of=moment, key=key)
-    try:
-        found += general_defects(data, cert)
-    except MissingExtra:
-        click.echo(words.ui("keys.no_linter"), err=True)
     found.sort(key=lambda item: not item.fatal)
     if fmt == "json":
         rows = [{**item.to_json(), "says": _sentence(words, item)} for item in found]
@@ -116,7 +112,7 @@ def _sentence(words: "Catalogue", defect: "Defect") -> str:
 
 
 def _print(words: "Catalogue", name: str, data: bytes, found: "list[Defect]") -> None:
-    from counterproof.provenance.keylint import algorithm_of
+    from counterproof.provenance.private_key import algorithm_of
     from counterproof.provenance.trust import read_certificates
 
     chain = read_certificates(data, name)

@@ -278,7 +278,7 @@ def _chained(
 
 
 def _algorithm(chain: bytes) -> str:
-    from counterproof.provenance.keylint import algorithm_of
+    from counterproof.provenance.private_key import algorithm_of
 
     return algorithm_of(Signature("", b"", chain).certificate.public_key())
 

@@ -79,43 +79,68 @@ def smooth_rms(original: Pixels, marked: Pixels) -> float | None:
     return float(np.sqrt((change[smooth] ** 2).mean()))
 
 
+class Progress:
+    """One JSON object for each picture done, in a file that a later run goes on with."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else []
+        self.done: dict[str, dict[str, Any]] = {row["name"]: row for row in map(json.loads, lines)}
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep what was measured on one picture."""
+        self.done[row["name"]] = row
+        if self.path:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def recovered(name: str, pixels: Pixels, strength: Any) -> dict[str, Any]:
+    """Mark a picture, change it in every way, and say what was seen and read."""
+    seed = zlib.crc32(name.encode())
+    number = int(np.random.default_rng(seed).integers(1 << 54))
+    payload = watermark.Payload(watermark.MarkClass.GENERATED, number)
+    made = watermark.embed(pixels, payload, strength=strength)
+    missed, wrong = [], 0
+    for change, apply in CHANGES.items():
+        rng = np.random.default_rng([seed, zlib.crc32(change.encode())])
+        reading = watermark.read(np.ascontiguousarray(apply(made.pixels, rng)))
+        found = reading.payload if reading else None
+        wrong += found is not None and found != payload
+        if found != payload:
+            missed.append(change)
+    looks = {"psnr_db": made.psnr_db, "margin_db": made.margin_db}
+    looks |= {"ssim": ssim(pixels, made.pixels)}
+    if (rms := smooth_rms(pixels, made.pixels)) is not None:
+        looks["smooth_rms"] = rms
+    return {"name": name, "looks": looks, "missed": missed, "wrong": wrong}
+
+
 def recover(args: argparse.Namespace) -> dict[str, object]:
-    read: dict[str, list[int]] = defaultdict(list)
-    missed: dict[str, list[str]] = defaultdict(list)
-    looks: dict[str, list[float]] = defaultdict(list)
-    wrong, count = 0, 0
+    progress = Progress(args.progress)
     listed = ORIGINALS if args.originals else LIST
     for name, pixels in itertools.islice(scenes(args.folder[0], listed, args.edge), args.most):
-        seed = zlib.crc32(name.encode())
-        number = int(np.random.default_rng(seed).integers(1 << 54))
-        payload = watermark.Payload(watermark.MarkClass.GENERATED, number)
-        made = watermark.embed(pixels, payload, strength=args.strength)
-        looks["psnr_db"].append(made.psnr_db)
-        looks["margin_db"].append(made.margin_db)
-        looks["ssim"].append(ssim(pixels, made.pixels))
-        if (rms := smooth_rms(pixels, made.pixels)) is not None:
-            looks["smooth_rms"].append(rms)
-        for change, apply in CHANGES.items():
-            rng = np.random.default_rng([seed, zlib.crc32(change.encode())])
-            reading = watermark.read(np.ascontiguousarray(apply(made.pixels, rng)))
-            found = reading.payload if reading else None
-            read[change].append(found == payload)
-            wrong += found is not None and found != payload
-            if found != payload:
-                missed[change].append(name)
-        count += 1
-        print(f"{name}: {made.psnr_db:.1f} dB", flush=True)
-    for change, hits in read.items():
-        print(f"{change:28} {sum(hits):3} of {len(hits)}  {' '.join(missed[change][:6])}")
+        if name not in progress.done:
+            progress.add(recovered(name, pixels, args.strength))
+            print(f"{name}: {progress.done[name]['looks']['psnr_db']:.1f} dB", flush=True)
+    rows = list(progress.done.values())
+    missed = {c: [row["name"] for row in rows if c in row["missed"]] for c in CHANGES}
+    looks: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for what, value in row["looks"].items():
+            looks[what].append(value)
+    for change, names in missed.items():
+        print(f"{change:28} {len(rows) - len(names):3} of {len(rows)}  {' '.join(names[:6])}")
     for what, values in looks.items():
         worst = max(values) if what == "smooth_rms" else min(values)
         print(f"{what:12} mean {np.mean(values):.4f} worst {worst:.4f} n {len(values)}")
-    print(f"scenes {count}, wrong messages {wrong}")
+    wrong = sum(row["wrong"] for row in rows)
+    print(f"scenes {len(rows)}, wrong messages {wrong}")
     return {
         "strength": args.strength,
-        "scenes": count,
+        "scenes": len(rows),
         "wrong": wrong,
-        "read": {change: [sum(hits), len(hits)] for change, hits in read.items()},
+        "read": {c: [len(rows) - len(names), len(rows)] for c, names in missed.items()},
         "missed": missed,
         "looks": {what: [float(np.mean(v)), min(v), max(v)] for what, v in looks.items()},
     }
@@ -156,27 +181,31 @@ def plot(scores: list[float], file: Path) -> None:
 def absent(args: argparse.Namespace) -> dict[str, object]:
     rng = np.random.default_rng(0)
     keys = [rng.bytes(32) for _ in range(args.keys)]
-    scores, found, likely, sizes = [], [], [], []
-    for path, pixels in pictures(args.folder):
-        if min(pixels.shape[:2]) < 64:
+    progress = Progress(args.progress)
+    for path, pixels in itertools.islice(pictures(args.folder), args.most):
+        if min(pixels.shape[:2]) < 64 or str(path) in progress.done:
             continue
-        best, reading = watermark.examine(pixels, keys)
-        scores.append(best)
-        sizes.append(pixels.shape[0] * pixels.shape[1])
+        best, reading = watermark.examine(within(pixels, watermark.READING_EDGE), keys)
+        found = "" if reading is None else "message" if reading.payload else "likely"
+        edge = max(pixels.shape[:2])
+        progress.add({"name": str(path), "score": best, "found": found, "edge": edge})
         if reading is not None:
-            (found if reading.payload else likely).append(str(path))
             print(f"{path}: {reading}", flush=True)
+    rows = list(progress.done.values())
+    scores = [row["score"] for row in rows]
+    found, likely = (sum(row["found"] == kind for row in rows) for kind in ("message", "likely"))
     if args.plot:
         plot(scores, args.plot)
     parts = [0.5, 0.9, 0.99, 0.999, 1]
     quantiles = dict(zip(parts, np.quantile(scores, parts).round(2).tolist(), strict=True))
-    print(f"{len(scores)} pictures × {args.keys} keys: {len(found)} found, {len(likely)} likely")
+    print(f"{len(rows)} pictures × {args.keys} keys: {found} found, {likely} likely")
     print(f"pilot score, quantiles {quantiles}")
     return {
-        "pictures": len(scores),
+        "pictures": len(rows),
+        "small": sum(row["edge"] <= watermark.SMALL_READ for row in rows),
         "keys": args.keys,
-        "found": len(found),
-        "likely": len(likely),
+        "found": found,
+        "likely": likely,
         "score": quantiles,
         "histogram": np.histogram(scores, np.arange(0, 20.5, 0.5))[0].tolist(),
     }
@@ -419,6 +448,7 @@ def main() -> None:
     parser.add_argument("--edge", type=int, default=0, help="longest edge, for larger pictures")
     parser.add_argument("--slow", type=int, default=3, help="pictures for slow peers")
     parser.add_argument("--changes", nargs="+", choices=list(CHANGES), help="for the peers")
+    parser.add_argument("--progress", type=Path, help="file that a later run goes on with")
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
     if args.command == "peers" and not args.peers:

@@ -58,6 +58,7 @@ VAGUE = ("", "BSD License", "OSI Approved")
 # Packages whose metadata is silent, vague or contradicts itself: licence, and why we say so.
 REVIEWED_PACKAGES = {
     "exifread": ("BSD-3-Clause", "no metadata; LICENSE in the wheel"),
+    "iso4217": ("Unlicense", "public domain, says its metadata; the Unlicense says the same"),
     "jinja2": ("BSD-3-Clause", "classifier says BSD; three clauses in LICENSE.txt"),
     "numpy": (
         "BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0",
@@ -68,6 +69,7 @@ REVIEWED_PACKAGES = {
         "BSD-3-Clause AND LGPL-3.0-or-later",
         "own code BSD; bundles libheif and libde265 as replaceable LGPL libraries, no libx265",
     ),
+    "pyasn1-alt-modules": ("BSD-2-Clause", "metadata says BSD; two clauses in LICENSE.txt"),
     "scipy": ("BSD-3-Clause", "LICENSE.txt; the licence text stands in the License field"),
 }
 

@@ -30,14 +30,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from counterproof.errors import ProvenanceError, UserError
-from counterproof.provenance.keylint import (
-    ALGORITHMS,
-    Defect,
-    PrivateKey,
-    algorithm_of,
-    lint_chain,
-    read_key,
-)
+from counterproof.provenance.keylint import Defect, lint_chain
+from counterproof.provenance.private_key import ALGORITHMS, PrivateKey, algorithm_of, read_key
 from counterproof.provenance.standing import name_of
 from counterproof.provenance.trust import LOCAL_UNIT, read_certificates
 from counterproof.settings import Settings

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from counterproof.errors import MissingExtra, ProvenanceError, UserError
+from counterproof.errors import ProvenanceError, UserError
 from counterproof.provenance import keys
-from counterproof.provenance.keylint import lint_chain, read_key
+from counterproof.provenance.keylint import lint_chain
+from counterproof.provenance.private_key import read_key
 from counterproof.provenance.sign import actions_of, sign
 from counterproof.provenance.trust import LOCAL_UNIT, load_trust
 from counterproof.settings import Settings
@@ -70,6 +71,7 @@ def issue(
     usage: x509.KeyUsage | None = None,
     no_usage: bool = False,
     aki: bool = True,
+    ski: bool = True,
     first: dt.datetime | None = None,
     last: dt.datetime | None = None,
     critical: str = "",
@@ -84,6 +86,9 @@ def issue(
         .not_valid_after(last or NOW + dt.timedelta(days=30))
         .add_extension(x509.BasicConstraints(ca, None), critical=True)
     )
+    if ski:
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        builder = builder.add_extension(own, critical=False)
     default = _usage(key_cert_sign=True) if ca else _usage(digital_signature=True)
     if not no_usage:
         builder = builder.add_extension(usage or default, critical=True)
@@ -217,7 +222,7 @@ VARIANTS: dict[str, tuple[Callable[[], bytes], str, bool]] = {
 def test_the_doctor_names_the_exact_defect(variant: str) -> None:
     make, code, fatal = VARIANTS[variant]
     found = lint_chain(make(), variant)
-    assert [(item.code, item.fatal) for item in found] == [(code, fatal)]
+    assert [(item.code, item.fatal) for item in found if item.code != "rfc5280"] == [(code, fatal)]
 
 
 @pytest.mark.parametrize("variant", [name for name, (_, _, bad) in VARIANTS.items() if not bad])
@@ -391,35 +396,70 @@ def test_no_error_and_no_repr_shows_a_key(tmp_path: Path) -> None:
     assert "PRIVATE" not in shown
 
 
-def test_a_general_linter_adds_what_rfc_5280_forbids() -> None:
-    pytest.importorskip("pkilint")
-    from counterproof.provenance.pkix_lint import general_defects
+def test_the_linter_adds_what_rfc_5280_forbids() -> None:
+    middle = issue(MIDDLE, MIDDLE_KEY, ROOT, ROOT_KEY, ca=True, ski=False)
+    (found,) = lint_chain(pem(issue(LEAF, LEAF_KEY, MIDDLE, MIDDLE_KEY), middle), "x")
+    assert (found.code, found.fatal, found.subject) == ("rfc5280", False, MIDDLE.rfc4514_string())
+    assert found.rule == "pkix.certificate_skid_ca_missing"
 
-    found = general_defects(chain(), "no identifier on the authority")
-    assert [(item.code, item.fatal, item.subject) for item in found] == [
-        ("rfc5280", False, MIDDLE.rfc4514_string())
+
+def test_every_rule_of_the_profile_has_words() -> None:
+    from counterproof.provenance.certificate_profile import _linter
+
+    codes = {item.code for item in _linter().validations if item.code.startswith("c2pa.")}
+    assert len(codes) >= 15
+    for code in codes:
+        assert f"keys.defect.{code.removeprefix('c2pa.')}" in catalogue("zh").tables["ui"]
+
+
+def test_what_the_linter_cannot_judge_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from counterproof.provenance import certificate_profile
+
+    def broken(self: Any, node: Any) -> Any:
+        raise RuntimeError("strange")
+
+    monkeypatch.setattr(certificate_profile.NamesOrganisation, "broken", broken)
+    found = lint_chain(chain(), "x")
+    assert [(item.code, item.fatal, item.details["found"]) for item in found] == [
+        ("unjudged", False, "strange")
     ]
-    assert found[0].details == {"found": "pkix.certificate_skid_ca_missing"}
-    missing_identifier = general_defects(chain(aki=False), "named by us already")
-    assert missing_identifier == found
+    assert capsys.readouterr().err == ""
 
 
-def test_what_init_makes_satisfies_the_general_linter(tmp_path: Path) -> None:
-    pytest.importorskip("pkilint")
-    from counterproof.provenance.pkix_lint import general_defects
+def test_a_chain_signed_with_pss_holds() -> None:
+    from cryptography.hazmat.primitives.asymmetric import padding
 
-    for number, algorithm in enumerate(("es256", "ps256", "ed25519")):
-        folder = keys.init_identity(tmp_path / str(number), "Example", algorithm=algorithm)
-        assert general_defects((folder / "chain.pem").read_bytes(), "chain") == []
-        assert general_defects((folder / "root.pem").read_bytes(), "root") == []
+    key = rsa.generate_private_key(65537, 2048)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(MIDDLE)
+        .issuer_name(MIDDLE)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - dt.timedelta(days=1))
+        .not_valid_after(NOW + dt.timedelta(days=9))
+        .add_extension(x509.BasicConstraints(True, None), critical=True)
+        .add_extension(_usage(key_cert_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+    )
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+    authority = builder.sign(key, hashes.SHA256(), rsa_padding=pss)
+    leaf = issue(LEAF, LEAF_KEY, MIDDLE, key)
+    assert lint_chain(pem(leaf, authority), "x") == []
 
 
-def test_a_linter_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    from counterproof.provenance import pkix_lint
-
-    pkix_lint._linter.cache_clear()
-    monkeypatch.setitem(sys.modules, "pkilint", None)
-    with pytest.raises(MissingExtra, match=r"counterproof\[lint\]"):
-        pkix_lint.general_defects(chain(), "x")
+def test_certificates_of_others_are_all_judged(test_data: Path) -> None:
+    """Certificates as authorities issue them: every one is read, whatever is wrong with it."""
+    files = sorted((test_data / "c2pa" / "trust").rglob("*.pem"))
+    files += sorted((test_data / "c2pa" / "certs-c2pa-rs").rglob("*.pub"))
+    chains = 0
+    for path in files:
+        try:
+            found = lint_chain(path.read_bytes(), path.name)
+        except UserError:  # such as a list of hashes
+            continue
+        chains += 1
+        assert "unjudged" not in {item.code for item in found}, path
+    assert chains >= 10
