@@ -139,7 +139,7 @@ def _task(
         changes["images"] = images
     if kind in (GanConfig, StyleganConfig) and labels and len(pictures.classes) > 1:
         changes["classes"] = len(pictures.classes)
-    if kind in (GanConfig, StyleganConfig) and size != 64:
+    if kind is not CodecConfig and size != 64:
         widths = (128, 96, 64, 32, 32, 32)
         steps = size.bit_length() - 4  # at 4, 8, … pixels up to half the size
         if size & (size - 1) or not 1 <= steps <= len(widths):

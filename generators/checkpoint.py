@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from counterproof.errors import UserError, WeightsError
 from counterproof.generators.config import Config, config_from_json, config_to_json
-from counterproof.generators.tasks import Task, iterate_state
+from counterproof.generators.task import Task, iterate_state
 
 if TYPE_CHECKING:
     from counterproof.generators.prior import LatentPrior

@@ -12,8 +12,10 @@ __all__ = [
     "FAMILIES",
     "CodecConfig",
     "Config",
+    "CriticConfig",
     "GanConfig",
     "StyleganConfig",
+    "TrainingConfig",
     "VaeConfig",
     "config_from_json",
     "config_to_json",
@@ -22,48 +24,72 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class GanConfig:
-    """An R3-style GAN: relativistic loss, R1 and R2, no normalisation, thin outer resolutions.
+class TrainingConfig:
+    """What every family has.
 
     Attributes:
-        size: side of the pictures in pixels, a power of two of at least 16.
-        classes: number of classes that can be chosen; 0 for none.
-        latent: dimensions of z.
-        channels: of the generator at 4, 8, 16, … pixels, up to half the size.
+        size: side of the pictures in pixels.
         batch: pictures per step and process.
         images: pictures seen when training is complete.
-        rate: learning rate of the generator.
-        critic_rate: of the discriminator.
+        rate: learning rate of the network that is averaged and exported.
+        average_images: half-life of the averaged weights, in pictures.
+    """
+
+    size: int = 64
+    batch: int = 16
+    images: int = 1_000_000
+    rate: float = 4e-4
+    average_images: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CriticConfig(TrainingConfig):
+    """What every family has that trains against a discriminator.
+
+    Attributes:
+        critic_rate: learning rate of the discriminator.
         penalty: gamma of R1 and R2.
         penalty_every: steps between penalties; each then counts as often.
         augment_target: mean sign of the margin that augmentation aims at; 0 switches it off.
         augment_most: highest probability of each augmentation.
-        average_images: half-life of the averaged weights, in pictures.
 
-    Source: arXiv 2501.05441 (loss, architecture), 2006.06676 (augmentation); numbers from own
-        trials at 64 px, docs/generators.md.
+    Source: arXiv 2501.05441 (loss), 2006.06676 (augmentation); numbers from own trials at 64 px,
+        docs/generators.md.
     """
 
-    size: int = 64
-    classes: int = 0
-    latent: int = 64
-    channels: tuple[int, ...] = (128, 96, 64, 32)
-    batch: int = 16
-    images: int = 1_000_000
-    rate: float = 4e-4
     critic_rate: float = 4e-4
     penalty: float = 1.0
     penalty_every: int = 8
     augment_target: float = 0.6
     augment_most: float = 0.6
-    average_images: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class StyleganConfig:
+class GanConfig(CriticConfig):
+    """An R3-style GAN: relativistic loss, R1 and R2, no normalisation, thin outer resolutions.
+
+    The size is a power of two of at least 16.
+
+    Attributes:
+        classes: number of classes that can be chosen; 0 for none.
+        latent: dimensions of z.
+        channels: of the generator at 4, 8, 16, … pixels, up to half the size.
+
+    Source: arXiv 2501.05441 (loss, architecture); numbers from own trials at 64 px,
+        docs/generators.md.
+    """
+
+    classes: int = 0
+    latent: int = 64
+    channels: tuple[int, ...] = (128, 96, 64, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class StyleganConfig(CriticConfig):
     """A StyleGAN2 generator against the discriminator of `GanConfig`.
 
     Attributes:
+        classes: number of classes that can be chosen; 0 for none.
         latent: dimensions of z and of w.
         base: channels × resolution, until `most` channels.
         most: largest number of channels.
@@ -74,12 +100,10 @@ class StyleganConfig:
         path_every: steps between its uses.
         critic_channels: of the discriminator at 4, 8, … pixels, up to half the size.
 
-    The other fields mean what they mean in `GanConfig`.
-
     Source: arXiv 1912.04958; numbers from own trials at 64 px, docs/generators.md.
     """
 
-    size: int = 64
+    rate: float = 5e-3
     classes: int = 0
     latent: int = 128
     base: int = 1024
@@ -90,71 +114,60 @@ class StyleganConfig:
     path_length: float = 0.0
     path_every: int = 8
     critic_channels: tuple[int, ...] = (128, 96, 64, 32)
-    batch: int = 16
-    images: int = 1_000_000
-    rate: float = 5e-3
-    critic_rate: float = 4e-4
-    penalty: float = 1.0
-    penalty_every: int = 8
-    augment_target: float = 0.6
-    augment_most: float = 0.6
-    average_images: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class VaeConfig:
+class VaeConfig(CriticConfig):
     """A variational autoencoder whose likelihood has the best variance for its data.
 
+    The size is a power of two of at least 16 (without a discriminator, a multiple of 16); the rate
+    falls over the second half of the training.
+
     Attributes:
-        size: side of the pictures in pixels, a multiple of 16.
         latent: dimensions of z.
         channels: from half the size downwards.
-        batch: pictures per step and process.
-        images: pictures seen when training is complete; the rate falls over the second half.
-        rate: learning rate.
         shift: pixels by which training pictures are moved at most.
         components: Gaussians of the mixture that is fitted to the latents afterwards.
-        average_images: half-life of the averaged weights, in pictures.
+        critic_from: pictures after which a discriminator joins; 0 for never.
+        critic_weight: of its loss against the bound, in nats per value.
+        critic_channels: of the discriminator at 4, 8, … pixels, up to half the size.
 
-    Source: arXiv 2006.13202 (likelihood), 1903.12436 (density after training).
+    Source: arXiv 2006.13202 (likelihood), 1903.12436 (density after training), 1512.09300
+        (discriminator).
     """
 
-    size: int = 64
-    latent: int = 128
-    channels: tuple[int, ...] = (24, 48, 96, 128)
     batch: int = 32
     images: int = 200_000
     rate: float = 1e-3
+    latent: int = 128
+    channels: tuple[int, ...] = (24, 48, 96, 128)
     shift: int = 2
     components: int = 30
-    average_images: int = 10_000
+    critic_from: int = 100_000
+    critic_weight: float = 1.0
+    critic_channels: tuple[int, ...] = (128, 96, 64, 32)
 
 
 @dataclass(frozen=True, slots=True)
-class CodecConfig:
+class CodecConfig(TrainingConfig):
     """A spatial-latent autoencoder that compresses, one model for all qualities.
 
+    The size is that of the training crops, a multiple of 8; the rate falls over the second half.
+
     Attributes:
-        size: side of the training crops in pixels, a multiple of 8.
         channels: at 1/2, 1/4 and 1/8 of the size.
         latent: channels of the latent at 1/8 of the size.
         weights: of the squared error against bits per pixel, one for each quality.
-        batch: pictures per step and process.
-        images: pictures seen when training is complete; the rate falls over the second half.
-        rate: learning rate.
-        average_images: half-life of the averaged weights, in pictures.
 
     Source: arXiv 1611.01704 (uniform noise in place of rounding), 2002.10032 (gains).
     """
 
-    size: int = 64
-    channels: tuple[int, ...] = (32, 64, 96)
-    latent: int = 32
-    weights: tuple[float, ...] = (40.0, 100.0, 250.0, 600.0, 1500.0, 4000.0)
-    batch: int = 16
     images: int = 200_000
     rate: float = 1e-3
     average_images: int = 2_000
+    channels: tuple[int, ...] = (32, 64, 96)
+    latent: int = 32
+    weights: tuple[float, ...] = (40.0, 100.0, 250.0, 600.0, 1500.0, 4000.0)
 
 
 Config: TypeAlias = GanConfig | StyleganConfig | VaeConfig | CodecConfig
@@ -164,6 +177,21 @@ FAMILIES: dict[str, type[Config]] = {
     "vae": VaeConfig,
     "stylegan": StyleganConfig,
     "codec": CodecConfig,
+}
+
+
+# Fields that came after models were published, with what those models had.
+LATER: dict[str, dict[str, Any]] = {
+    "vae": {
+        "critic_from": 0,
+        "critic_weight": 1.0,
+        "critic_channels": [128, 96, 64, 32],
+        "critic_rate": 4e-4,
+        "penalty": 1.0,
+        "penalty_every": 8,
+        "augment_target": 0.6,
+        "augment_most": 0.6,
+    },
 }
 
 
@@ -190,4 +218,4 @@ def config_from_json(value: Mapping[str, Any]) -> Config:
     family = str(fields.pop("family", None))
     if family not in FAMILIES:
         raise WeightsError(f"expected a model family of {', '.join(FAMILIES)}, got {family!r}")
-    return build(FAMILIES[family], fields, family)
+    return build(FAMILIES[family], LATER.get(family, {}) | fields, family)

@@ -24,7 +24,8 @@ from counterproof.generators import processes
 from counterproof.generators.checkpoint import Progress, read_checkpoint, write_checkpoint
 from counterproof.generators.config import Config, GanConfig, StyleganConfig
 from counterproof.generators.dataset import Pictures
-from counterproof.generators.tasks import Autocast, Batch, Task, make_task
+from counterproof.generators.task import Autocast, Batch, Task
+from counterproof.generators.tasks import make_task
 
 __all__ = ["CHECKPOINT", "Run", "train"]
 
@@ -180,7 +181,8 @@ class _Loader:
         labels = x.new_zeros(n, 0)
         if self.classes:
             labels = F.one_hot(self.labels[chosen], self.classes).float()
-        return Batch(x, labels, rng, progress.step, min(1.0, progress.images / config.images))
+        done = min(1.0, progress.images / config.images)
+        return Batch(x, labels, rng, progress.step, done, progress.images)
 
 
 def _follow(average: nn.Module, net: nn.Module, images: int, config: Config) -> None:

@@ -63,8 +63,8 @@ class Vae(nn.Module):
         y: Tensor = self.up(x.contiguous(memory_format=torch.channels_last))
         return y
 
-    def loss(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the negative bound in nats per value, squared error, and divergence in nats.
+    def loss(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the negative bound in nats per value, squared error, divergence in nats, pictures.
 
         Args:
             x: pictures `(N, 3, H, W)`, -1 to 1.
@@ -75,4 +75,4 @@ class Vae(nn.Module):
         values = x[0].numel()
         error = (made - x).square().mean()
         apart = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        return (values / 2 * (error.log() + 1) + apart) / values, error, apart
+        return (values / 2 * (error.log() + 1) + apart) / values, error, apart, made

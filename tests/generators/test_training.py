@@ -28,7 +28,10 @@ CONFIGS: dict[str, Config] = {
         size=16, classes=2, latent=8, base=64, most=16, critic_channels=(16, 16), batch=4,
         images=32, noise=True, mixing=0.9, path_length=2.0, path_every=2,
     ),
-    "vae": VaeConfig(size=16, latent=8, channels=(8, 8, 8), batch=4, images=32, components=2),
+    "vae": VaeConfig(
+        size=16, latent=8, channels=(8, 8, 8), batch=4, images=32, components=2, critic_from=12,
+        critic_channels=(16, 16),
+    ),
     "codec": CodecConfig(size=16, channels=(8, 8, 8), latent=4, batch=4, images=32),
 }  # fmt: skip
 
@@ -63,7 +66,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(name: str, pictures: Pictures, tmp_pa
 
 @pytest.mark.parametrize("name", ["vae", "codec"])
 def test_the_loss_falls(name: str, pictures: Pictures) -> None:
-    from counterproof.generators.tasks import Batch, make_task
+    from counterproof.generators.task import Batch
+    from counterproof.generators.tasks import make_task
 
     task = make_task(CONFIGS[name], torch.device("cpu"), 0)
     x = torch.from_numpy(pictures.pixels[:4]).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -76,7 +80,8 @@ def test_the_loss_falls(name: str, pictures: Pictures) -> None:
 
 @pytest.mark.parametrize("name", ["gan", "stylegan"])
 def test_every_weight_of_a_generator_learns(name: str, pictures: Pictures) -> None:
-    from counterproof.generators.tasks import Batch, make_task
+    from counterproof.generators.task import Batch
+    from counterproof.generators.tasks import make_task
 
     task = make_task(CONFIGS[name], torch.device("cpu"), 0)
     x = torch.from_numpy(pictures.pixels[:4]).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -278,3 +283,26 @@ def test_export_draws_what_torch_draws(name: str, pictures: Pictures, tmp_path: 
         flipped, labels = sampler.latents(3, 4)[::-1].copy(), np.array([1, 1, 1])
         mixed = sampler.styled(flipped, sampler.latents(3, 4), labels, 0)
         assert np.array_equal(mixed, made)
+
+
+def test_a_discriminator_joins_a_vae_late(pictures: Pictures, tmp_path: Path) -> None:
+    from counterproof.generators.training import Run, train
+
+    seen: list[tuple[int, bool]] = []
+
+    def notice(progress: Any, logged: dict[str, float], average: Any) -> None:
+        seen.append((progress.images, "critic_loss" in logged))
+
+    train(CONFIGS["vae"], pictures, Run(tmp_path, 3, precision="float32"), notice)
+    assert [joined for images, joined in seen[:-1] if images <= 12] == [False] * 3
+    assert all(joined for images, joined in seen[:-1] if images > 12)
+
+
+def test_a_vae_of_an_earlier_version_is_read_without_a_discriminator() -> None:
+    held = config_to_json(CONFIGS["vae"])
+    for name in ("critic_from", "critic_weight", "critic_channels", "critic_rate", "penalty",
+                 "penalty_every", "augment_target", "augment_most"):  # fmt: skip
+        del held[name]
+    read = config_from_json(held)
+    assert isinstance(read, VaeConfig)
+    assert read.critic_from == 0
