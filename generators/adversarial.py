@@ -16,9 +16,11 @@ from counterproof.generators.augment import augment
 from counterproof.generators.config import CriticConfig, GanConfig, StyleganConfig
 from counterproof.generators.gan import Discriminator, GanGenerator
 from counterproof.generators.stylegan import StyleGenerator
-from counterproof.generators.task import Autocast, Batch, Task, adam, normal
+from counterproof.generators.task import Autocast, Batch, Task, adam, normal, schedule
 
 __all__ = ["AdversarialTask", "GanTask"]
+
+HOLD = 0.7  # share of the training after which the learning rates fall: what it made settles
 
 
 class AdversarialTask(Task):
@@ -34,6 +36,7 @@ class AdversarialTask(Task):
     def train_critic(self, batch: Batch, made: Tensor, autocast: Autocast) -> dict[str, float]:
         """Update the discriminator on a batch and what was made beside it; return what to log."""
         rules, penalised = self.rules, batch.step % self.rules.penalty_every == 0
+        schedule(self.optimizers["critic"], rules.critic_rate, batch, HOLD, 1)
         self.critic.requires_grad_(True)
         real = batch.pixels.clone().requires_grad_(penalised)
         made = made.detach().requires_grad_(penalised)
@@ -103,6 +106,7 @@ class GanTask(AdversarialTask):
         return logged | self._generator_step(batch, autocast)
 
     def _generator_step(self, batch: Batch, autocast: Autocast) -> dict[str, float]:
+        schedule(self.optimizers["main"], self.config.rate, batch, HOLD, 1)
         with autocast():
             loss = self.deception(batch, self._make(batch).float())
         logged = {"loss": loss.item(), **self.numbers}

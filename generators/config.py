@@ -31,7 +31,7 @@ class TrainingConfig:
         size: side of the pictures in pixels.
         batch: pictures per step and process.
         images: pictures seen when training is complete.
-        rate: learning rate of the network that is averaged and exported.
+        rate: highest learning rate of the network that is averaged and exported.
         average_images: half-life of the averaged weights, in pictures.
     """
 
@@ -46,8 +46,10 @@ class TrainingConfig:
 class CriticConfig(TrainingConfig):
     """What every family has that trains against a discriminator.
 
+    The rates of both sides fall over the last 30 % of the training.
+
     Attributes:
-        critic_rate: learning rate of the discriminator.
+        critic_rate: highest learning rate of the discriminator.
         penalty: gamma of R1 and R2.
         penalty_every: steps between penalties; each then counts as often.
         augment_target: mean sign of the margin that augmentation aims at; 0 switches it off.

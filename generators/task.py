@@ -85,9 +85,20 @@ def normal(batch: Batch, width: int) -> Tensor:
     return torch.randn(shape, generator=batch.rng, device=batch.pixels.device)
 
 
-def schedule(optimizer: "Optimizer", rate: float, batch: Batch) -> None:
-    """Warm up over 100 steps; fall linearly over the second half."""
-    factor = min(1.0, (batch.step + 1) / 100) * min(1.0, max(0.02, 2 * (1 - batch.done)))
+def schedule(
+    optimizer: "Optimizer", rate: float, batch: Batch, hold: float = 0.5, warm_up: int = 100
+) -> None:
+    """Set the learning rate: rise over the first steps, hold, then fall linearly to a fiftieth.
+
+    Args:
+        optimizer: to set.
+        rate: the highest.
+        batch: says how far the training is.
+        hold: share of the training after which the rate falls.
+        warm_up: steps of the rise.
+    """
+    factor = min(1.0, (batch.step + 1) / warm_up)
+    factor *= min(1.0, max(0.02, (1 - batch.done) / (1 - hold)))
     for group in optimizer.param_groups:
         group["lr"] = rate * factor
 
