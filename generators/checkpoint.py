@@ -4,6 +4,7 @@ Nothing is unpickled. A checkpoint is written under another name and renamed, so
 run or a full disk never leaves half of one. Training room.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -28,6 +29,7 @@ __all__ = [
     "read_model",
     "write_checkpoint",
     "write_model",
+    "write_whole",
 ]
 
 FORMAT = "counterproof.generator/1"
@@ -84,16 +86,24 @@ def _header(config: Config, progress: Progress, numbers: dict[str, float]) -> di
 
 
 def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under another name and rename it: whole, or not at all.
+
+    Raises:
+        UserError: if it cannot be written; what was there before stands.
+    """
     partial = path.with_name(f".{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as err:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written: {err.strerror}; the last one stands") from err
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        kept = "; the last one stands" if path.is_file() else ""
+        raise UserError(f"{path}: cannot be written: {err.strerror}{kept}") from err
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

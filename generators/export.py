@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from counterproof.generators.checkpoint import write_whole
 from counterproof.generators.codec_net import CodecNet
 from counterproof.generators.feature_net import FeatureNet
 from counterproof.generators.graphs import graph_of
@@ -112,10 +113,7 @@ def _write(
     model = _halved(program.model_proto)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA, json.dumps(about)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(model.SerializeToString())
-    partial.replace(path)
+    write_whole(path, model.SerializeToString())
 
 
 def _halved(model: Any) -> Any:

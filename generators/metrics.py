@@ -18,6 +18,7 @@ __all__ = [
     "Quality",
     "Reference",
     "copies",
+    "feature_classes",
     "features",
     "frechet_distance",
     "kernel_distance",
@@ -90,6 +91,17 @@ def features(pixels: "NDArray[Any]") -> "tuple[NDArray[Any], NDArray[Any]]":
         made.append(session.run(None, {"image": x}))
     found = np.concatenate([pair[0] for pair in made]).astype(np.float64)
     return found, np.concatenate([pair[1] for pair in made])
+
+
+def feature_classes() -> tuple[str, ...]:
+    """Return the classes that the feature net names, in the order of its logits."""
+    import json
+
+    from counterproof import weights
+    from counterproof.generators.sampling import METADATA
+
+    session = weights.open("generators/features").session
+    return tuple(json.loads(session.get_modelmeta().custom_metadata_map[METADATA])["classes"])
 
 
 def _scaled(pixels: "NDArray[Any]") -> "NDArray[Any]":

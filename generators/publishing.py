@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from counterproof.errors import UserError
-from counterproof.generators.checkpoint import Progress, read_model
+from counterproof.generators.checkpoint import Progress, read_model, write_whole
 from counterproof.generators.codec_net import CodecNet
 from counterproof.generators.config import Config
 from counterproof.generators.dataset import Pictures
@@ -46,7 +46,7 @@ def export_checkpoint(checkpoint: Path, out: Path, data: Pictures) -> tuple[Conf
     pixels, _ = data.train()
     small = pixels.reshape(len(pixels), pixels.shape[1] // 2, 2, -1, 2, 3).mean((2, 4))
     tables = fit_tables(net, [small[:1000].round().astype("uint8"), pixels[:300]])
-    out.with_suffix(".npz").write_bytes(tables.to_bytes())
+    write_whole(out.with_suffix(".npz"), tables.to_bytes())
     return config, progress
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
+from counterproof.errors import UserError
 from counterproof.generators.checkpoint import Progress
 from counterproof.generators.config import CodecConfig, Config, VaeConfig
 from counterproof.generators.dataset import Pictures
@@ -85,8 +86,11 @@ class Observer:
         row |= dataclasses.asdict(quality) | {"copied": quality.copied}
         path = self.out / "metrics.csv"
         fresh = not path.is_file()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row))
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+        try:
+            with path.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, list(row))
+                if fresh:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as err:
+            raise UserError(f"{path}: cannot be written: {err.strerror}") from err

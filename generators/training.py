@@ -21,7 +21,12 @@ from torch.nn import functional as F
 
 from counterproof.errors import UserError, WeightsError
 from counterproof.generators import processes
-from counterproof.generators.checkpoint import Progress, read_checkpoint, write_checkpoint
+from counterproof.generators.checkpoint import (
+    Progress,
+    read_checkpoint,
+    write_checkpoint,
+    write_whole,
+)
 from counterproof.generators.config import Config, GanConfig, StyleganConfig
 from counterproof.generators.dataset import Pictures
 from counterproof.generators.task import Autocast, Batch, Task
@@ -93,14 +98,14 @@ def train(config: Config, data: Pictures, run: Run, notice: Notice | None = None
     if path.is_file():
         progress = _resume(path, task, average, data, config)
     else:
-        run.out.mkdir(parents=True, exist_ok=True)
+        _make_folder(run.out)
         progress = Progress(0, 0, 0.0, "", run.seed, list(data.classes), loader.shares, data.digest)
         progress.precision = _precision(run, config, loader, device)
     progress.pictures = len(loader.pixels)
     autocast = _autocast(progress.precision, device)
     wanted = min(config.images, run.images or config.images)
     begun, saved = progress.seconds, progress.seconds
-    log = _Log(run.out / "log.csv") if rank == 0 else None
+    log = _Log(run.out / "log.csv", progress.step) if rank == 0 else None
     with _stopped() as stop:
         while progress.images < wanted:
             spent = run.minutes is not None and progress.seconds - begun >= 60 * run.minutes
@@ -185,6 +190,13 @@ class _Loader:
         return Batch(x, labels, rng, progress.step, done, progress.images)
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise UserError(f"{path}: cannot be made: {err.strerror}") from err
+
+
 def _follow(average: nn.Module, net: nn.Module, images: int, config: Config) -> None:
     """Move the averaged weights; early on with a half-life of 5 % of the pictures seen."""
     half_life = max(1.0, min(config.average_images, 0.05 * images))
@@ -236,21 +248,35 @@ def _precision(run: Run, config: Config, loader: _Loader, device: torch.device) 
 
 
 class _Log:
-    """Rows of a CSV file, appended, so that a resumed run goes on in the same file."""
+    """Rows of a CSV file, appended, so that a resumed run goes on in the same file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        step: that the run goes on from; rows of a killed run beyond it are dropped.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
         self.path, self.columns = path, ["step", "images", "cpu_s"]
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.columns = next(csv.reader(file), self.columns)
+        if not path.is_file():
+            return
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        self.columns = rows[0] if rows else self.columns
+        kept = [row for row in rows[1:] if row[0].isdecimal() and int(row[0]) <= step]
+        if rows and len(kept) < len(rows) - 1:
+            text = "".join(",".join(row) + "\r\n" for row in [self.columns, *kept])
+            write_whole(path, text.encode())
 
     def write(self, progress: Progress, logged: dict[str, float]) -> None:
         fresh = not self.path.is_file()
         if fresh:
             self.columns += [key for key in sorted(logged) if key not in self.columns]
         row = {"step": progress.step, "images": progress.images, "cpu_s": round(progress.seconds)}
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row | {key: f"{value:.6g}" for key, value in logged.items()})
+        try:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
+                if fresh:
+                    writer.writeheader()
+                writer.writerow(row | {key: f"{value:.6g}" for key, value in logged.items()})
+        except OSError as err:
+            raise UserError(f"{self.path}: cannot be written: {err.strerror}") from err
