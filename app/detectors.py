@@ -35,7 +35,9 @@ def detectors() -> None:
 @click.option("-o", "--output", required=True, metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option(
     "--recipe",
-    type=click.Choice(["default", "head", "spectral", "residual", "ensemble", "pseudo"]),
+    type=click.Choice(
+        ["default", "head", "spectral", "residual", "backbone", "ensemble", "pseudo"]
+    ),
     default="default",
     show_default=True,
 )
@@ -46,6 +48,13 @@ def detectors() -> None:
     metavar="FOLDER",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Of the recipe ensemble: what another recipe trained on TABLE. At least twice.",
+)
+@click.option("--network", metavar="NAME", help="Of the recipe backbone, as torchvision calls it.")
+@click.option(
+    "--weights",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Of that network: its state dictionary.",
 )
 @click.option("--folds", default=5, show_default=True, help="Groups of sources held out in turn.")
 @click.option(
@@ -59,6 +68,8 @@ def train(
     output: Path,
     recipe: str,
     members: tuple[Path, ...],
+    network: str | None,
+    weights: Path | None,
     folds: int,
     steps: int | None,
     seed: int,
@@ -70,6 +81,7 @@ def train(
     head      only a head on the bundled network; minutes, without torch
     spectral  one weight for each frequency and noise number; says what it goes by
     residual  a small network on noise residuals, from scratch
+    backbone  a head on a network of torchvision with your weights (--network, --weights)
     ensemble  weights that join what other recipes trained (--member)
     pseudo    no detector: photographs of TABLE through decoders that are trained on them, as a
               table FOLDER/pseudo.csv to train the others on
@@ -93,6 +105,10 @@ def train(
             made = recipes.spectral(labelled, output, chosen, _told)
         elif recipe == "residual":
             made = recipes.residual(labelled, output, chosen, _told, steps or 1500)
+        elif recipe == "backbone":
+            if network is None or weights is None:
+                raise UserError("the recipe backbone needs --network NAME and --weights FILE")
+            made = recipes.backbone(labelled, output, chosen, _told, network, weights)
         elif recipe == "ensemble":
             made = recipes.ensemble(labelled, output, chosen, _told, members)
         else:

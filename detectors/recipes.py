@@ -27,7 +27,16 @@ from counterproof.errors import UserError
 if TYPE_CHECKING:
     from counterproof.detectors.residual import Residual
 
-__all__ = ["ensemble", "held_out_rows", "levels_of", "network", "residual", "spectral", "write"]
+__all__ = [
+    "backbone",
+    "ensemble",
+    "held_out_rows",
+    "levels_of",
+    "network",
+    "residual",
+    "spectral",
+    "write",
+]
 
 Told = Callable[[str], None]
 Scores = dict[int, NDArray[np.float64]]
@@ -108,6 +117,39 @@ def spectral(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told
     made.save(folder / "spectral.onnx")
     strongest = [f"goes by: {item.words} ({item.weight:.2f})" for item in made.strongest_[:6]]
     return write(folder, "spectral.onnx", samples, scores, recipe, strongest)
+
+
+def backbone(
+    samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told, name: str, weights: Path
+) -> Outcome:
+    """Train a head on a network of torchvision with the user's weights, see `backbone.Backbone`.
+
+    Args:
+        samples: the table.
+        folder: where `backbone.onnx` and what leads to it go.
+        recipe: folds and seed.
+        told: gets a line now and then.
+        name: of the network, as torchvision calls it.
+        weights: its state dictionary.
+    """
+    from counterproof.detectors.backbone import Backbone, of_torchvision
+
+    net = of_torchvision(name, weights)
+    made = Backbone(net, seed=recipe.seed)
+    rows = gather(
+        samples,
+        made.describe,
+        DELIVERIES,
+        folder / "numbers",
+        name=f"{name} {hashlib.sha256(weights.read_bytes()).hexdigest()}",
+        seed=recipe.seed,
+        told=told,
+    )
+    scores = held_out_rows(rows, samples, recipe, lambda: Backbone(net, seed=recipe.seed))
+    labels, given = _spread(rows, samples)
+    made.fit(rows.values, labels, given)
+    made.save(folder / "backbone.onnx")
+    return write(folder, "backbone.onnx", samples, scores, recipe)
 
 
 def residual(
