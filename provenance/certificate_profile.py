@@ -2,7 +2,7 @@
 
 pkilint reads a certificate into a tree of nodes and walks its validators over it; each raises
 findings, with a code and a severity. Its own validators know RFC 5280 in some hundred rules. The
-ones here add what C2PA asks besides, in codes that begin with `c2pa.`: an ERROR is what signing,
+ones here add what C2PA asks besides, in codes that begin with `profile.`: an ERROR is what signing,
 or reading with the C2PA library's defaults, fails for; a WARNING what some validators refuse, or
 what leaves a signer untrusted.
 
@@ -84,7 +84,7 @@ class Finding:
     """What one rule says of one certificate.
 
     Attributes:
-        code: `c2pa.…` of a rule here, `pkix.…` and others of pkilint's own.
+        code: `profile.…` of a rule here, `pkix.…` and others of pkilint's own.
         error: whether the rule calls it an error, not a warning.
         message: what was found; empty where the code says all.
     """
@@ -107,7 +107,7 @@ def lint(item: Certificate, role: str, moment: dt.datetime) -> list[Finding]:
     try:
         document = loader.load_der_certificate(item.der, role, item.subject.rfc4514_string())
     except ValueError as err:  # bytes that OpenSSL reads and pkilint does not
-        return [Finding("c2pa.unjudged", False, str(err)[:200])]
+        return [Finding("profile.unjudged", False, str(err)[:200])]
     document.cryptography_object = item.parsed  # where a name's string type was mended
     document.moment = moment
     found = [
@@ -121,7 +121,7 @@ def lint(item: Certificate, role: str, moment: dt.datetime) -> list[Finding]:
 
 def _found(finding: Any, message: str) -> Finding:
     if finding == Validator.VALIDATION_FINDING_UNHANDLED_EXCEPTION:
-        return Finding("c2pa.unjudged", False, message[:200])
+        return Finding("profile.unjudged", False, message[:200])
     return Finding(finding.code, finding.severity <= _ERROR, message)
 
 
@@ -152,8 +152,8 @@ def _linter() -> Any:
 def _signer_rules() -> Any:
     """Return the rules of a signer's certificate; none of them holds for an authority's."""
     present = extension.ExtensionPresenceValidator
-    absent_usage = ValidationFinding(_ERROR, "c2pa.no_key_usage")
-    absent_extended = ValidationFinding(_ERROR, "c2pa.no_extended_usage")
+    absent_usage = ValidationFinding(_ERROR, "profile.no_key_usage")
+    absent_extended = ValidationFinding(_ERROR, "profile.no_extended_usage")
     return ValidatorContainer(
         path="certificate",
         predicate=lambda node: node.document.name == SIGNER and not node.document.is_ca,
@@ -193,9 +193,9 @@ class Rule(Validator):
 class SignerIsNoAuthority(Rule):
     """CA:FALSE for a signer; best not signed by itself. Source: C2PA 2.4 §14.5.1."""
 
-    OWN_AUTHORITY = ValidationFinding(_ERROR, "c2pa.self_signed_ca")
-    AUTHORITY = ValidationFinding(_ERROR, "c2pa.leaf_is_ca")
-    OWN = ValidationFinding(_WARNING, "c2pa.self_signed")
+    OWN_AUTHORITY = ValidationFinding(_ERROR, "profile.self_signed_ca")
+    AUTHORITY = ValidationFinding(_ERROR, "profile.leaf_is_ca")
+    OWN = ValidationFinding(_WARNING, "profile.self_signed")
 
     def __init__(self) -> None:
         super().__init__(self.OWN_AUTHORITY, self.AUTHORITY, self.OWN, path="certificate")
@@ -213,7 +213,7 @@ class SignerIsNoAuthority(Rule):
 class IssuerIsAuthority(Rule):
     """CA:TRUE for whoever stands above another certificate. Source: RFC 5280 §4.2.1.9."""
 
-    NO_AUTHORITY = ValidationFinding(_ERROR, "c2pa.issuer_is_no_ca")
+    NO_AUTHORITY = ValidationFinding(_ERROR, "profile.issuer_is_no_ca")
 
     def __init__(self) -> None:
         super().__init__(self.NO_AUTHORITY, path="certificate")
@@ -229,8 +229,8 @@ class SignsDigitally(Rule):
     The library takes nonRepudiation alone; the standard does not. Source: C2PA 2.4 §14.5.1.
     """
 
-    LACKING = ValidationFinding(_ERROR, "c2pa.no_digital_signature")
-    TAKEN = ValidationFinding(_WARNING, "c2pa.no_digital_signature")
+    LACKING = ValidationFinding(_ERROR, "profile.no_digital_signature")
+    TAKEN = ValidationFinding(_WARNING, "profile.no_digital_signature")
 
     def __init__(self) -> None:
         super().__init__(self.LACKING, self.TAKEN, pdu_class=rfc5280.KeyUsage)
@@ -247,10 +247,10 @@ class UsageOfSigners(Rule):
     Sources: C2PA 2.4 §14.5.1; emailProtection is the only one that the library takes by default.
     """
 
-    ANY_USAGE = ValidationFinding(_ERROR, "c2pa.any_extended_usage")
-    MIXED = ValidationFinding(_ERROR, "c2pa.mixed_extended_usage")
-    WRONG = ValidationFinding(_ERROR, "c2pa.wrong_extended_usage")
-    UNLISTED = ValidationFinding(_WARNING, "c2pa.unlisted_extended_usage")
+    ANY_USAGE = ValidationFinding(_ERROR, "profile.any_extended_usage")
+    MIXED = ValidationFinding(_ERROR, "profile.mixed_extended_usage")
+    WRONG = ValidationFinding(_ERROR, "profile.wrong_extended_usage")
+    UNLISTED = ValidationFinding(_WARNING, "profile.unlisted_extended_usage")
 
     def __init__(self) -> None:
         kinds = self.ANY_USAGE, self.MIXED, self.WRONG, self.UNLISTED
@@ -272,7 +272,7 @@ class UsageOfSigners(Rule):
 class NamesOrganisation(Rule):
     """The subject has an organisation. Source: c2pa-rs before 0.37.12 calls it broken without."""
 
-    LACKING = ValidationFinding(_WARNING, "c2pa.no_organisation")
+    LACKING = ValidationFinding(_WARNING, "profile.no_organisation")
 
     def __init__(self) -> None:
         super().__init__(self.LACKING, path="certificate.tbsCertificate.subject")
@@ -285,7 +285,7 @@ class NamesOrganisation(Rule):
 class KeyOfAllowedKind(Rule):
     """The key is one that C2PA signs with. Source: C2PA 2.4 §13.2.1."""
 
-    OTHER = ValidationFinding(_ERROR, "c2pa.key_kind")
+    OTHER = ValidationFinding(_ERROR, "profile.key_kind")
 
     def __init__(self) -> None:
         super().__init__(self.OTHER, path="certificate.tbsCertificate.subjectPublicKeyInfo")
@@ -299,8 +299,8 @@ class KeyOfAllowedKind(Rule):
 class InForce(Rule):
     """The moment that is asked about lies between both dates. Source: RFC 5280 §4.1.2.5."""
 
-    LATE = ValidationFinding(_ERROR, "c2pa.expired")
-    EARLY = ValidationFinding(_ERROR, "c2pa.not_yet_valid")
+    LATE = ValidationFinding(_ERROR, "profile.expired")
+    EARLY = ValidationFinding(_ERROR, "profile.not_yet_valid")
 
     def __init__(self) -> None:
         super().__init__(self.LATE, self.EARLY, path="certificate.tbsCertificate.validity")
@@ -316,7 +316,7 @@ class InForce(Rule):
 class StrongHash(Rule):
     """No certificate is signed over MD5 or SHA-1. Source: C2PA 2.4 §14.5.1."""
 
-    WEAK = ValidationFinding(_ERROR, "c2pa.weak_hash")
+    WEAK = ValidationFinding(_ERROR, "profile.weak_hash")
 
     def __init__(self) -> None:
         super().__init__(self.WEAK, path="certificate.signatureAlgorithm")
@@ -330,7 +330,7 @@ class StrongHash(Rule):
 class KnownIfCritical(Rule):
     """No critical extension that validators do not know. Source: RFC 5280 §4.2."""
 
-    UNKNOWN = ValidationFinding(_ERROR, "c2pa.unknown_critical")
+    UNKNOWN = ValidationFinding(_ERROR, "profile.unknown_critical")
 
     def __init__(self) -> None:
         super().__init__(self.UNKNOWN, pdu_class=rfc5280.Extension)

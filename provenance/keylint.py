@@ -119,7 +119,7 @@ def _judged(certificate: Certificate, role: str, moment: dt.datetime) -> Iterato
         named = _NAMED.get(item.code, "")
         if named == "no_authority_key" and (role != SIGNER or _self_signed(certificate)):
             named = ""  # the library asks it of signers only, and not of those above whom is nobody
-        if own == "c2pa":
+        if own == "profile":
             details = {"found": item.message} if item.message else {}
             yield Defect(code, item.error, subject, details, item.code)
         elif named:

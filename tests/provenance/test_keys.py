@@ -406,10 +406,10 @@ def test_the_linter_adds_what_rfc_5280_forbids() -> None:
 def test_every_rule_of_the_profile_has_words() -> None:
     from counterproof.provenance.certificate_profile import _linter
 
-    codes = {item.code for item in _linter().validations if item.code.startswith("c2pa.")}
+    codes = {item.code for item in _linter().validations if item.code.startswith("profile.")}
     assert len(codes) >= 15
     for code in codes:
-        assert f"keys.defect.{code.removeprefix('c2pa.')}" in catalogue("zh").tables["ui"]
+        assert f"keys.defect.{code.removeprefix('profile.')}" in catalogue("zh").tables["ui"]
 
 
 def test_what_the_linter_cannot_judge_is_said(
