@@ -22,6 +22,12 @@ def _file(settings: Settings) -> Analyzer:
     return FileAnalyzer(settings)
 
 
+def _saved(settings: Settings) -> Analyzer:
+    from counterproof.audit.saved_by import SavedByAnalyzer
+
+    return SavedByAnalyzer(settings)
+
+
 def _hashes(settings: Settings) -> Analyzer:
     from counterproof.audit.hashes import HashAnalyzer
 
@@ -72,6 +78,7 @@ class _Copies:
 
 ANALYZERS: dict[str, AnalyzerFactory] = {
     "file": _file,
+    "saved": _saved,
     "hashes": _hashes,
     "privacy": _privacy,
     "faces": _faces,
