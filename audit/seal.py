@@ -185,10 +185,10 @@ def seal(
         signature = sign_bytes(document, identity)
         stamp, stamped_at = b"", ""
         if tsa:
-            from counterproof.provenance.timestamp import ask, token_for
+            from counterproof.provenance import timestamp
 
-            stamp = ask(tsa, document)
-            stamped_at = token_for(stamp, document).time.isoformat()
+            stamp = timestamp.ask(tsa, document)
+            stamped_at = timestamp.stamped_at(stamp, document).isoformat()
         bundle.writestr(_entry("seal.json"), document)
         bundle.writestr(_entry("seal.sig"), signature.value)
         bundle.writestr(_entry("chain.pem"), signature.chain)
@@ -301,10 +301,10 @@ def _check(
         changes.append(Change("seal.json", 0, "", "root"))
     stamped_at = ""
     if stamp:
-        from counterproof.provenance.timestamp import token_for
+        from counterproof.provenance import timestamp
 
         try:
-            stamped_at = token_for(stamp, document).time.isoformat()
+            stamped_at = timestamp.stamped_at(stamp, document).isoformat()
         except ProvenanceError:
             changes.append(Change("seal.tsr", 0, "", "timestamp"))
     seen = set()

@@ -40,6 +40,7 @@ __all__ = [
     "load_certificate",
     "path_to_anchor",
     "read_signature",
+    "token_chain",
 ]
 
 SIGNER_USAGES = frozenset(
@@ -54,6 +55,12 @@ SIGNER_USAGES = frozenset(
 the `store.cfg` of the interim list."""
 
 TIMESTAMP_USAGES = frozenset({ExtendedKeyUsageOID.TIME_STAMPING.dotted_string})
+
+_MALFORMED = (
+    *(ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion),
+    *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+"""What `cryptography` raises for a certificate that it cannot read."""
 
 _ANY_USAGE = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string
 _MAX_PATH = 8
@@ -176,11 +183,11 @@ def load_certificate(der: bytes) -> Certificate:
     """
     try:
         return _parse(der, der)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+    except _MALFORMED as err:
         try:
             # DigiCert issues time-stamping certificates for Adobe with `_` in a PrintableString
             return _parse(der, cms.mend_strings(der))
-        except (ValueError, TypeError, UnsupportedAlgorithm, ProvenanceError):
+        except (*_MALFORMED, ProvenanceError):
             raise ProvenanceError(f"a certificate is malformed: {err}") from err
 
 
@@ -326,7 +333,7 @@ def _timestamp(
         message = cbor2.dumps(["CounterSignature", protected, b"", covered])
         try:
             token = cms.read_token(value)
-            chain = _token_chain(token)
+            chain = token_chain(token)
             return Timestamp(
                 token.time, token.signed_by(chain[0].parsed.public_key(), message), chain
             )
@@ -335,8 +342,12 @@ def _timestamp(
     return None
 
 
-def _token_chain(token: cms.Token) -> tuple[Certificate, ...]:
-    """Return the certificate of a token's signer, then the others that it carries."""
+def token_chain(token: cms.Token) -> tuple[Certificate, ...]:
+    """Return the certificate of a token's signer, then the others that it carries.
+
+    Raises:
+        ProvenanceError: if it does not carry its signer's.
+    """
     found: list[Certificate] = []
     for der in token.certificates:
         try:

@@ -28,6 +28,7 @@ _DIGESTS: dict[bytes, tuple[str, hashes.HashAlgorithm]] = {
     bytes.fromhex("608648016503040202"): ("sha384", hashes.SHA384()),
     bytes.fromhex("608648016503040203"): ("sha512", hashes.SHA512()),
 }
+_GRANTED = (0, 1)  # RFC 3161 §2.4.2: granted, granted with modifications
 _MAX_CERTIFICATES = 32
 _TIME = re.compile(rb"(\d{14})(?:\.(\d{1,9}))?Z")
 
@@ -78,6 +79,7 @@ class Token:
         time: that the authority states.
         imprint: algorithm's name and digest of what it stamped.
         content: the statement, as signed.
+        nonce: of the question that it answers; None if it states none.
         certificates: DER of each certificate in the token.
         signer: how the token names its signer's certificate: issuer and serial number, DER,
             or a key identifier.
@@ -90,6 +92,7 @@ class Token:
     time: dt.datetime
     imprint: tuple[str, bytes]
     content: bytes
+    nonce: int | None
     certificates: tuple[bytes, ...]
     signer: bytes
     digest: bytes
@@ -111,10 +114,14 @@ class Token:
             return False
         return node.body == key.value.digest
 
+    def stamps(self, message: bytes) -> bool:
+        """Tell whether the token is over this message, whoever signed it."""
+        name, digest = self.imprint
+        return hashlib.new(name, message).digest() == digest
+
     def signed_by(self, key: CertificatePublicKeyTypes, message: bytes) -> bool:
         """Tell whether a key signed this token, and the token stamps the message."""
-        name, digest = self.imprint
-        if hashlib.new(name, message).digest() != digest or self.digest not in _DIGESTS:
+        if not self.stamps(message) or self.digest not in _DIGESTS:
             return False
         hash_name, algorithm = _DIGESTS[self.digest]
         stated = _attribute(self.attributes, _MESSAGE_DIGEST)
@@ -158,6 +165,11 @@ def read_token(data: bytes) -> Token:
 def _read(data: bytes) -> Token:
     parts = _node(data).children()
     if parts[0].tag == 0x30:  # a response: status, then the token
+        status = parts[0].children()
+        if int.from_bytes(status[0].body, "big") not in _GRANTED:
+            said = b" ".join(item.body for part in status[1:2] for item in part.children())
+            text = said.decode("utf-8", "replace")[:200]
+            raise ProvenanceError(f"the time-stamping authority refuses: {text or 'no reason'}")
         parts = parts[1].children()
     if parts[0].body != _SIGNED_DATA:
         raise ProvenanceError("a time stamp is not CMS signed data")
@@ -180,6 +192,7 @@ def _read(data: bytes) -> Token:
         time=_time(statement[4].body),
         imprint=(algorithm[0], imprint[1].body),
         content=content,
+        nonce=_nonce(statement[5:]),
         certificates=tuple(
             item.whole for item in (certificates.children() if certificates else ())
         )[:_MAX_CERTIFICATES],
@@ -189,6 +202,12 @@ def _read(data: bytes) -> Token:
         scheme=signer[4].children()[0].body,
         signature=signer[5].body,
     )
+
+
+def _nonce(rest: list[_Node]) -> int | None:
+    """Find the only integer after the time: accuracy is a sequence, ordering a boolean."""
+    found = next((item for item in rest if item.tag == 0x02), None)
+    return int.from_bytes(found.body, "big", signed=True) if found else None
 
 
 def _time(text: bytes) -> dt.datetime:

@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.local_pki import LocalPki
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,3 +30,12 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("COUNTERPROOF_HOME", str(tmp_path_factory.getbasetemp() / "home"))
     for name in ("LANGUAGE", "AS_OF", "ONLINE"):
         monkeypatch.delenv(f"COUNTERPROOF_{name}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def local_pki(tmp_path_factory: pytest.TempPathFactory) -> "LocalPki":
+    """A certificate authority with an OCSP responder and a time-stamping authority."""
+    pytest.importorskip("certomancer")
+    from tests.local_pki import LocalPki
+
+    return LocalPki(tmp_path_factory.mktemp("pki"))

@@ -1,15 +1,12 @@
 """A seal names what changed, and other programs accept its signature and its time stamp."""
 
-import http.server
 import json
 import shutil
 import sqlite3
 import subprocess
-import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
@@ -18,26 +15,12 @@ from PIL import Image
 from counterproof.app.cli import cli
 from counterproof.audit.seal import root_of
 
+if TYPE_CHECKING:
+    from tests.local_pki import LocalPki
+
 needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the authority needs the openssl program"
+    shutil.which("openssl") is None, reason="the openssl program is not installed"
 )
-CONFIG = """[tsa]
-default_tsa=t
-[t]
-serial={folder}/serial
-signer_cert={folder}/tsa.pem
-certs={folder}/root.pem
-signer_key={folder}/tsa.key
-signer_digest=sha256
-default_policy=1.2.3.4
-digests=sha256
-accuracy=secs:1
-ordering=no
-tsa_name=no
-ess_cert_id_chain=no
-ess_cert_id_alg=sha256
-"""
-EXTENSIONS = "extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n"
 
 
 @pytest.fixture(autouse=True)
@@ -213,71 +196,34 @@ def test_openssl_accepts_the_signature(bundle: Path, tmp_path: Path) -> None:
     assert "Verified OK" in openssl(*checked, out / "seal.json")
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A local time-stamping authority; its root lies in the folder."""
-    folder = tmp_path / "tsa"
-    folder.mkdir()
-    (folder / "ext").write_text(EXTENSIONS)
-    (folder / "serial").write_text("01")
-    (folder / "t.cnf").write_text(CONFIG.format(folder=folder))
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    root, key = folder / "root.pem", folder / "root.key"
-    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=Root", "-keyout", key, "-out", root)
-    request = folder / "tsa.csr"
-    openssl(*new, "-subj", "/CN=Clock", "-keyout", folder / "tsa.key", "-out", request)
-    openssl(
-        *("x509", "-req", "-days", "2", "-in", request, "-CA", root, "-CAkey", key),
-        *("-CAcreateserial", "-extfile", folder / "ext", "-out", folder / "tsa.pem"),
-    )
-
-    class Clock(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            query = folder / "q.tsq"
-            query.write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
-            reply = folder / "r.tsr"
-            openssl(
-                *("ts", "-reply", "-config", folder / "t.cnf", "-section", "t"),
-                *("-queryfile", query, "-out", reply),
-            )
-            body = reply.read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Clock)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/", folder
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@needs_openssl
-def test_openssl_accepts_the_time_stamp(
-    case: Path, tmp_path: Path, authority: tuple[str, Path]
+def test_a_time_stamp_is_kept_and_holds_elsewhere(
+    case: Path, tmp_path: Path, local_pki: "LocalPki"
 ) -> None:
-    url, folder = authority
+    from rfc3161_client import VerifierBuilder, decode_timestamp_response
+
     bundle = tmp_path / "b.zip"
-    done = run("case", "seal", case, "-o", bundle, "--tsa", url)
+    with local_pki.clock() as url:
+        done = run("case", "seal", case, "-o", bundle, "--tsa", url)
     assert done.exit_code == 0, done.exception
-    with zipfile.ZipFile(bundle) as file:
-        file.extractall(tmp_path / "out")
-    out = tmp_path / "out"
-    said = openssl(
-        *("ts", "-verify", "-data", out / "seal.json", "-in", out / "seal.tsr"),
-        *("-CAfile", folder / "root.pem"),
-    )
-    assert "Verification: OK" in said
+    answer = decode_timestamp_response(read(bundle, "seal.tsr"))
+    verifier = VerifierBuilder(roots=[local_pki.certificate("root")]).build()
+    assert verifier.verify_message(answer, read(bundle, "seal.json"))
     found = json.loads(run("case", "verify", bundle, "--format", "json").stdout)
     assert found["stamped_at"]
     assert found["changes"] == []
     assert changes(case) == []
+
+
+def test_a_time_stamp_that_nobody_signed_is_named(
+    case: Path, tmp_path: Path, local_pki: "LocalPki"
+) -> None:
+    bundle = tmp_path / "b.zip"
+    with local_pki.clock() as url:
+        run("case", "seal", case, "-o", bundle, "--tsa", url)
+    stamp = read(bundle, "seal.tsr")
+    forged = stamp[:-8] + bytes(8)  # the end of its signature
+    rewrite(bundle, "seal.tsr", forged)
+    assert [item[0] for item in changes(bundle)] == ["seal.tsr"]
 
 
 def test_an_authority_that_does_not_answer_leaves_no_bundle(case: Path, tmp_path: Path) -> None:

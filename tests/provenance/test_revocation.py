@@ -1,8 +1,11 @@
 """Revocation: what an issuer's answers are worth, stapled and fetched."""
 
+import base64
 import datetime as dt
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import cbor2
 import pytest
@@ -13,10 +16,23 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from counterproof.errors import ProvenanceError
-from counterproof.provenance import remote
+from counterproof.provenance import keys, remote
 from counterproof.provenance.certificates import Certificate, load_certificate
 from counterproof.provenance.revocation import Revocation, issuer_of, judge_answers, query_url
+from counterproof.provenance.sign import actions_of, sign
 
+if TYPE_CHECKING:
+    from tests.local_pki import LocalPki
+
+CREATED = actions_of(
+    [
+        {
+            "action": "c2pa.created",
+            "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/"
+            "trainedAlgorithmicMedia",
+        }
+    ]
+)
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 DAY = dt.timedelta(days=1)
 DER = serialization.Encoding.DER
@@ -269,3 +285,31 @@ def test_asking_needs_an_address_and_leave(
     assert signing.look(intact, authority, online=True).details["revocation"] == "not_checked"
     assert signing.look(intact, online=True).details["revocation"] == "not_checked"
     assert len(asked) == 2  # a signer on no list is nobody to ask about
+
+
+def test_another_authority_answers_what_we_ask(
+    local_pki: "LocalPki", signing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question as it is sent, answered by certomancer's responder, judged in a picture."""
+    ours = {}
+    for name in ("signer", "revoked"):
+        identity = keys.from_callback(
+            local_pki.chain(name), functools.partial(local_pki.sign, name=name)
+        )
+        ours[name] = sign(signing.picture(fmt="PNG"), "image/png", identity, [CREATED], name=name)
+
+    class Root:
+        root = local_pki.certificate("root")
+
+    def fetch(url: str, **_: Any) -> bytes:
+        return local_pki.status(base64.b64decode(unquote(url.rpartition("/")[2])))
+
+    monkeypatch.setattr(remote, "fetch", fetch)
+    good = signing.look(ours["signer"].data, Root(), online=True)
+    assert good.details["revocation"] == "good"
+    assert good.details["revocation_answer"]["source"] == "online"
+    gone = signing.look(ours["revoked"].data, Root(), online=True)
+    assert gone.details["revocation"] == "revoked"
+    assert gone.details["revocation_answer"]["reason"] == "keyCompromise"
+    assert (gone.answers[1], gone.state) == ("revoked", "intact")
+    assert signing.look(ours["revoked"].data, Root()).details["revocation"] == "not_checked"

@@ -3,12 +3,10 @@
 import http.server
 import io
 import json
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -19,25 +17,11 @@ from counterproof.provenance import keys
 from counterproof.provenance.sign import Ingredient, actions_of, sign, training_of
 from counterproof.settings import Settings
 
+if TYPE_CHECKING:
+    from tests.local_pki import LocalPki
+
 DST = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 CREATED = actions_of([{"action": "c2pa.created", "digitalSourceType": DST}])
-CONFIG = """[tsa]
-default_tsa=t
-[t]
-serial={folder}/serial
-crypto_device=builtin
-signer_cert={folder}/tsa.pem
-certs={folder}/root.pem
-signer_key={folder}/tsa.key
-signer_digest=sha256
-default_policy=1.2.3.4.1
-digests=sha256,sha384,sha512
-accuracy=secs:1
-ordering=no
-tsa_name=no
-ess_cert_id_chain=no
-ess_cert_id_alg=sha256
-"""
 
 
 def png(colour: int = 99) -> bytes:
@@ -131,100 +115,57 @@ def test_training() -> None:
         training_of("perhaps")
 
 
-class Clock(http.server.BaseHTTPRequestHandler):
-    """A time-stamping authority on loopback; `folder` None answers with an error."""
-
-    folder: Path | None = None
-    hits = 0
-
-    def do_POST(self) -> None:
-        query = self.rfile.read(int(self.headers["Content-Length"]))
-        type(self).hits += 1
-        if self.folder is None:
-            self.send_error(500)
-            return
-        (self.folder / "q.tsq").write_bytes(query)
-        done = subprocess.run(
-            [
-                *("openssl", "ts", "-reply", "-config", str(self.folder / "t.cnf")),
-                *("-queryfile", str(self.folder / "q.tsq"), "-out", str(self.folder / "r.tsr")),
-            ],
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        body = (self.folder / "r.tsr").read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/timestamp-reply")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+def test_no_authority_is_asked_unless_named(identity: keys.Identity, local_pki: "LocalPki") -> None:
+    before = local_pki.asked
+    with local_pki.clock():
+        sign(png(), "image/png", identity, [CREATED], name="a.png")
+    assert local_pki.asked == before
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Iterator[tuple[type[Clock], str]]:
-    handler = type("OneClock", (Clock,), {"hits": 0})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield handler, f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def broken_clock() -> Iterator[str]:
+    """An authority that answers with an error."""
+
+    class Broken(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_error(500)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
 
 
-def test_no_authority_is_asked_unless_named(
-    identity: keys.Identity, clock: tuple[type[Clock], str]
-) -> None:
-    handler, _ = clock
-    sign(png(), "image/png", identity, [CREATED], name="a.png")
-    assert handler.hits == 0
-
-
-def test_an_authority_that_fails_leaves_no_file(
-    identity: keys.Identity, clock: tuple[type[Clock], str]
-) -> None:
-    handler, url = clock
+def test_an_authority_that_fails_leaves_no_file(identity: keys.Identity, broken_clock: str) -> None:
     with pytest.raises(ProvenanceError):
-        sign(png(), "image/png", identity, [CREATED], name="a.png", tsa=url)
-    assert handler.hits > 0
+        sign(png(), "image/png", identity, [CREATED], name="a.png", tsa=broken_clock)
 
 
-def test_a_time_stamp(
-    identity: keys.Identity, clock: tuple[type[Clock], str], signing: Any, tmp_path: Path
-) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("the authority needs the openssl program")
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    handler, url = clock
-    made = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    names = [
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in ("Root", "Clock")
-    ]
-    root = signing.certificate(names[0], made[0], names[0], made[0], ca=True)
-    leaf = signing.certificate(names[1], made[1], names[0], made[0], usages=("1.3.6.1.5.5.7.3.8",))
-    (tmp_path / "root.pem").write_bytes(signing.pem(root))
-    (tmp_path / "tsa.pem").write_bytes(signing.pem(leaf))
-    (tmp_path / "serial").write_text("01")
-    (tmp_path / "t.cnf").write_text(CONFIG.format(folder=tmp_path))
-    (tmp_path / "tsa.key").write_bytes(
-        made[1].private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    handler.folder = tmp_path
-    signed = sign(png(), "image/png", identity, [CREATED], name="a.png", tsa=url)
+def test_a_time_stamp(identity: keys.Identity, local_pki: "LocalPki", signing: Any) -> None:
+    before = local_pki.asked
+    with local_pki.clock() as url:
+        signed = sign(png(), "image/png", identity, [CREATED], name="a.png", tsa=url)
+    assert local_pki.asked == before + 1
     state, found = read(signed.data)
-    assert (state, handler.hits) == ("Valid", 1)
+    assert state == "Valid"
     assert "time" in found["signature_info"]
-    seen = signing.look(signed.data, tsas=[root])
+    seen = signing.look(signed.data, tsas=[local_pki.certificate("root")])
     assert seen.details["answers"]["time"] == "timestamped"
+
+
+def test_a_signer_that_an_authority_issued(local_pki: "LocalPki", signing: Any) -> None:
+    """A chain made by another program's authority signs, and leads to its root."""
+    identity = keys.from_callback(local_pki.chain(), local_pki.sign)
+    signed = sign(png(), "image/png", identity, [CREATED], name="a.png")
+
+    class Root:
+        root = local_pki.certificate("root")
+
+    assert signing.look(signed.data, Root()).answers[:2] == ("intact", "user")
+    assert signing.look(signed.data).answers[:2] == ("intact", "unlisted")
