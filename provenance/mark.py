@@ -5,6 +5,10 @@ signature that covers all of them. Pixels change only where a layer needs it, an
 is coded once, as it was coded before; else not one byte of picture data changes. What a file
 cannot take is stated as missing, in the result and in the signed manifest.
 
+A picture goes on its way as a `Job` (`mark_job`), through `mark_claims` (may it be marked so),
+`mark_pixels`, `mark_labels` and `mark_manifest`, in this order; `mark_whole` looks after the
+containers that a signature may damage, `mark_output` writes.
+
     from counterproof.provenance.mark import mark
 
     mark("out.png", "generated", out="marked/", system="Example Model", version="3")
@@ -22,7 +26,10 @@ from counterproof.errors import ProvenanceError, UserError
 from counterproof.images import ImageFile
 from counterproof.provenance.keys import Identity, find_identity
 from counterproof.provenance.mark_check import assert_marked, marking
-from counterproof.provenance.mark_layers import Layers, check_signable
+from counterproof.provenance.mark_claims import check_job
+from counterproof.provenance.mark_job import Job, check_signable
+from counterproof.provenance.mark_labels import write_labels
+from counterproof.provenance.mark_manifest import sign_job
 from counterproof.provenance.mark_options import (
     LAYERS,
     SUFFIXES,
@@ -32,6 +39,7 @@ from counterproof.provenance.mark_options import (
     intent_of,
 )
 from counterproof.provenance.mark_output import check_free, write_pair
+from counterproof.provenance.mark_pixels import change_pixels
 from counterproof.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -184,11 +192,11 @@ def _mark_one(
     if target is not None and not options.overwrite:
         check_free(target, options.sidecar)
     image.pixels(max_side=256)  # a picture that cannot be read is not marked
-    job = Layers(image, intent, options, identity, settings, in_memory)
-    job.check()
-    job.change_pixels()
-    job.write_labels()
-    signed = job.sign(options.title or title)
+    job = Job(image, intent, options, identity, settings, in_memory)
+    check_job(job)
+    change_pixels(job)
+    write_labels(job)
+    signed = sign_job(job, options.title or title)
     marked = MarkedImage(
         data=signed.data,
         name=title,
