@@ -51,11 +51,13 @@ def list_models() -> None:
 @click.argument("data", metavar="DATA")
 @click.option("-n", "count", default=3047, show_default=True, help="Samples to draw.")
 @click.option("--seed", default=0, show_default=True)
-def evaluate(model: str, data: str, count: int, seed: int) -> None:
+@click.option("--fid", "weights", metavar="WEIGHTS", help="Also the published FID and KID.")
+def evaluate(model: str, data: str, count: int, seed: int, weights: str | None) -> None:
     """Measure how far samples are from held-out pictures, as JSON, with floors and n.
 
     Distances are those of the small net that ships here: they compare models of this project on
-    one data set, and are not the published FID or KID.
+    one data set, and are not the published FID or KID. Those need the extra `fid` and WEIGHTS,
+    torch-fidelity's file of the Inception network; nothing is downloaded.
     """
     import dataclasses
     import json
@@ -73,7 +75,12 @@ def evaluate(model: str, data: str, count: int, seed: int) -> None:
     # a VAE draws freely, and the feature net names the classes that it was trained on only
     unnamed = (wanted < 0).any() or classes != feature_classes()
     result = measure(made, None if unnamed else wanted, trained, held, labels)
-    click.echo(json.dumps(dataclasses.asdict(result) | {"copied": result.copied}, indent=1))
+    shown: dict[str, object] = dataclasses.asdict(result) | {"copied": result.copied}
+    if weights is not None:
+        from counterproof.generators.fidelity import published_distances
+
+        shown["published"] = dataclasses.asdict(published_distances(made, held, weights))
+    click.echo(json.dumps(shown, indent=1))
     if result.copied:
         click.echo("samples lie closer to training pictures than held-out pictures do", err=True)
 
