@@ -63,10 +63,7 @@ def _add(target: str, paths: tuple[str, ...], *, create: bool) -> None:
     with CopyIndex.open(target, create=create) as works:
         with progress.bar(total, settings.language, shown) as advance:
             done = works.add(paths, settings, advance)
-        if len(works):
-            from counterproof.audit.copy_search import Searcher
-
-            Searcher(works)  # sorts the features once, so that searches need not
+        works.sort()  # once, so that searches need not
         for problem in done.problems:
             click.echo(problem, err=True)
         said = words.ui("index.added", n=done.new, known=done.known, total=len(works), file=target)

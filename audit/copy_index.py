@@ -1,13 +1,16 @@
 """An index of reference works: one SQLite file with hashes, local features and hash lists.
 
-    meta       schema, algorithms, number of the last change
-    reference  path, size, mtime, sha256, width, height, hash, detail, features, reservations
+    meta       schema, algorithms
+    reference  path, size, mtime, sha256, width, height, hash, detail, reservations
+    feature    local features of each reference
     listed     value of a hash, its kind (`pdq`, `sha256`), label and source, as imported
-    cells      where each feature belongs, so that a search reads few of them
+    cells      centres of the features' cells, and up to which reference they are sorted
+    list       the features again, sorted by cell, so that a search reads few of them
 
 References are added in short transactions: a build that was stopped goes on where it was.
 Another index may be added to one, so that parts can be built apart. Hashes of another algorithm
-are refused, never compared.
+are refused, never compared. A reference that is read anew gets a new number, and no number comes
+again: lists that still name the old one are not misled.
 """
 
 import contextlib
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from counterproof.audit.case import display_path
+from counterproof.audit.feature_lists import LIST_TABLES, FeatureLists
 from counterproof.audit.hash_lists import Listed, read_list
 from counterproof.audit.local_features import (
     ALGORITHM,
@@ -41,19 +45,23 @@ if TYPE_CHECKING:
 
 __all__ = ["INDEX_SCHEMA", "Added", "CopyIndex", "Reference"]
 
-INDEX_SCHEMA = "counterproof.index/1"
+INDEX_SCHEMA = "counterproof.index/2"
 _BATCH = 32
-_TABLES = """
+_ROWS = 10_000
+_COLUMNS = "path, size, mtime, sha256, width, height, hash, detail, reserved"
+_NAMED = "id, path, sha256, width, height, reserved"
+_TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE reference (
-    id INTEGER PRIMARY KEY, path BLOB UNIQUE, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-    sha256 TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, hash BLOB NOT NULL,
-    detail REAL NOT NULL, features BLOB NOT NULL, reserved TEXT NOT NULL);
+    id INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB UNIQUE, size INTEGER NOT NULL,
+    mtime INTEGER NOT NULL, sha256 TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+    hash BLOB NOT NULL, detail REAL NOT NULL, reserved TEXT NOT NULL);
+CREATE INDEX reference_sha256 ON reference (sha256);
+CREATE TABLE feature (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE listed (
     kind TEXT, value TEXT, label TEXT NOT NULL, source TEXT NOT NULL,
     PRIMARY KEY (kind, value, source)) WITHOUT ROWID;
-CREATE TABLE cells (id INTEGER PRIMARY KEY, changes INTEGER, data BLOB NOT NULL);
-"""
+{LIST_TABLES}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,8 @@ class CopyIndex:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._db = connection
+        self._lists = FeatureLists(connection)
+        self._added = 0
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, create: bool = False) -> Self:
@@ -184,18 +194,21 @@ class CopyIndex:
         ).fetchone()
         if row == (info.st_size, info.st_mtime_ns):
             return False
-        values = _read_reference(place, settings)
+        features, *values = _read_reference(place, settings)
         with self._guard():
             if not self._db.in_transaction:
                 self._db.execute("BEGIN")
-            self._db.execute("DELETE FROM reference WHERE path = ?", (key,))
             self._db.execute(
-                "INSERT INTO reference (path, size, mtime, sha256, width, height, hash, detail, "
-                "features, reserved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (key, info.st_size, info.st_mtime_ns, *values),
+                "DELETE FROM feature WHERE id = (SELECT id FROM reference WHERE path = ?)", (key,)
             )
-            self._changed()
-            if self.changes % _BATCH == 0:
+            self._db.execute("DELETE FROM reference WHERE path = ?", (key,))
+            number = self._db.execute(
+                f"INSERT INTO reference ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (key, info.st_size, info.st_mtime_ns, *values),
+            ).lastrowid
+            self._db.execute("INSERT INTO feature VALUES (?, ?)", (number, features))
+            self._added += 1
+            if self._added % _BATCH == 0:
                 self._db.execute("COMMIT")
         return True
 
@@ -208,13 +221,19 @@ class CopyIndex:
             self._db.execute("ATTACH DATABASE ? AS part", (path,))
             try:
                 self._db.execute("BEGIN")
+                last = self._db.execute("SELECT ifnull(max(id), 0) FROM reference").fetchone()[0]
                 taken = self._db.execute(
-                    "INSERT OR IGNORE INTO reference (path, size, mtime, sha256, width, height, "
-                    "hash, detail, features, reserved) SELECT path, size, mtime, sha256, width, "
-                    "height, hash, detail, features, reserved FROM part.reference ORDER BY id"
+                    f"INSERT OR IGNORE INTO reference ({_COLUMNS}) "
+                    f"SELECT {_COLUMNS} FROM part.reference ORDER BY id"
                 ).rowcount
+                self._db.execute(
+                    "INSERT INTO feature SELECT own.id, data FROM reference AS own "
+                    "JOIN part.reference AS other ON other.path = own.path "
+                    "JOIN part.feature AS taken ON taken.id = other.id "
+                    "WHERE own.id > ? ORDER BY own.id",
+                    (last,),
+                )
                 self._db.execute("INSERT OR IGNORE INTO listed SELECT * FROM part.listed")
-                self._changed()
                 self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:
@@ -241,67 +260,85 @@ class CopyIndex:
             self._db.execute("COMMIT")
         return len(rows)
 
-    def _changed(self) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO meta VALUES ('changes', ?)", (str(self.changes + 1),)
-        )
-
     # -- reading ------------------------------------------------------------------------
-
-    @property
-    def changes(self) -> int:
-        """How often references were added."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'changes'").fetchone()
-        return int(row[0]) if row else 0
 
     def __len__(self) -> int:
         with self._guard():
             return int(self._db.execute("SELECT count(*) FROM reference").fetchone()[0])
 
     def references(self) -> list[Reference]:
-        """Return the reference works in the order in which they were added."""
+        """Return the reference works in the order in which they were added: 1 KB of memory each."""
         with self._guard():
-            rows = self._db.execute(
-                "SELECT id, path, sha256, width, height, reserved FROM reference ORDER BY id"
-            )
-            return [
-                Reference(
-                    n, display_path(p), os.fsdecode(p), sha, (w, h), tuple(json.loads(reserved))
-                )
-                for n, p, sha, w, h, reserved in rows
-            ]
+            rows = self._db.execute(f"SELECT {_NAMED} FROM reference ORDER BY id")
+            return [_reference(row) for row in rows]
 
-    def hashes(self) -> "tuple[NDArray[np.uint64], NDArray[np.float64]]":
-        """Return the hashes, shape (N, 4), and how much detail each picture has, shape (N,)."""
+    def reference(self, number: int) -> Reference:
+        """Return the reference work of that number."""
         with self._guard():
-            rows = self._db.execute("SELECT hash, detail FROM reference ORDER BY id").fetchall()
-            table = np.frombuffer(b"".join(row[0] for row in rows), dtype=np.uint64)
-            return table.reshape(-1, 4), np.array([row[1] for row in rows], dtype=np.float64)
+            row = self._db.execute(
+                f"SELECT {_NAMED} FROM reference WHERE id = ?", (number,)
+            ).fetchone()
+        return _reference(row)
 
-    def features(self) -> Iterator[bytes]:
-        """Yield the packed features of each reference, in order."""
+    def numbered(self, sha256: str) -> list[int]:
+        """Return the numbers of the reference works with these bytes."""
         with self._guard():
-            for (data,) in self._db.execute("SELECT features FROM reference ORDER BY id"):
-                yield data
+            rows = self._db.execute("SELECT id FROM reference WHERE sha256 = ?", (sha256,))
+            return [row[0] for row in rows]
+
+    def hashes(self) -> "tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.int64]]":
+        """Return what is compared of whole pictures, in the order in which they were added.
+
+        Returns:
+            The hashes, shape (N, 4), how much detail each picture has and its number, shape (N,).
+        """
+        count = len(self)
+        words = np.empty((count, 4), np.uint64)
+        kept, numbers = np.empty(count), np.empty(count, np.int64)
+        with self._guard():
+            rows = self._db.execute("SELECT hash, detail, id FROM reference ORDER BY id")
+            start = 0
+            while some := rows.fetchmany(_ROWS):
+                part = slice(start, start + len(some))
+                data = b"".join(row[0] for row in some)
+                words[part] = np.frombuffer(data, dtype=np.uint64).reshape(-1, 4)
+                kept[part], numbers[part] = [row[1] for row in some], [row[2] for row in some]
+                start += len(some)
+        return words[:start], kept[:start], numbers[:start]
+
+    def features(self, number: int) -> bytes:
+        """Return the packed features of a reference."""
+        with self._guard():
+            row = self._db.execute("SELECT data FROM feature WHERE id = ?", (number,)).fetchone()
+            return bytes(row[0])
+
+    def sort(self) -> None:
+        """Sort the features that were added since the last time, so that `vote` reads few.
+
+        Raises:
+            UserError: if that is needed and the file cannot be written.
+        """
+        with self._guard():
+            try:
+                self._lists.sort()
+            except sqlite3.OperationalError as err:
+                if os.access(self.path, os.W_OK):
+                    raise
+                raise UserError(
+                    f"{self.path}: works were added since it was last sorted, and it cannot be "
+                    "written; run `counterproof index add` on it once, or search a copy"
+                ) from err
+
+    def vote(self, words: "NDArray[np.int8]") -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
+        """Return the works that have features like these, as `FeatureLists.vote`."""
+        with self._guard():
+            return self._lists.vote(words)
 
     def listed(self) -> list[Listed]:
         """Return all lines of the hash lists."""
         with self._guard():
             rows = self._db.execute("SELECT kind, value, label, source FROM listed")
             return [Listed(*row) for row in rows]
-
-    def cells(self) -> bytes | None:
-        """Return where the features belong, if it was computed since the last change."""
-        with self._guard():
-            row = self._db.execute(
-                "SELECT data FROM cells WHERE id = 1 AND changes = ?", (self.changes,)
-            ).fetchone()
-            return row[0] if row else None
-
-    def keep_cells(self, data: bytes) -> None:
-        """Keep where the features belong; an index that cannot be written computes it anew."""
-        with contextlib.suppress(sqlite3.Error):
-            self._db.execute("INSERT OR REPLACE INTO cells VALUES (1, ?, ?)", (self.changes, data))
 
 
 def _prepare(path: Path, connection: sqlite3.Connection, create: bool) -> None:
@@ -313,7 +350,7 @@ def _prepare(path: Path, connection: sqlite3.Connection, create: bool) -> None:
         connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
         connection.executemany(
             "INSERT INTO meta VALUES (?, ?)",
-            [("schema", INDEX_SCHEMA), ("algorithms", algorithms), ("changes", "0")],
+            [("schema", INDEX_SCHEMA), ("algorithms", algorithms)],
         )
         return
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
@@ -327,6 +364,13 @@ def _prepare(path: Path, connection: sqlite3.Connection, create: bool) -> None:
             "build it anew"
         )
     connection.execute("SELECT max(id) FROM reference").fetchone()
+    connection.execute("SELECT max(id) FROM feature").fetchone()
+
+
+def _reference(row: tuple[Any, ...]) -> Reference:
+    number, path, sha256, width, height, reserved = row
+    codes = tuple(json.loads(reserved))
+    return Reference(number, display_path(path), os.fsdecode(path), sha256, (width, height), codes)
 
 
 def _damaged(path: Path, err: Exception) -> UserError:
@@ -334,7 +378,7 @@ def _damaged(path: Path, err: Exception) -> UserError:
 
 
 def _read_reference(path: str, settings: Settings) -> tuple[Any, ...]:
-    """Read one picture: all that the index keeps of it."""
+    """Read one picture: its features, then the columns of `reference` from sha256 on."""
     image = ImageFile.open(path, limits=settings.limits)
     grey = square(image.luminance(SMALL_SIDE))
     large = image.luminance(REFERENCE_SIDE)
@@ -342,12 +386,12 @@ def _read_reference(path: str, settings: Settings) -> tuple[Any, ...]:
     info = image.info
     reserved = [item.code for item in _reservations(image, settings) if item.claim == "reserved"]
     return (
+        features.pack(),
         image.sha256,
         info.width,
         info.height,
         bytes.fromhex(dct256(grey)),
         detail(grey),
-        features.pack(),
         json.dumps(reserved),
     )
 

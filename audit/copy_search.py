@@ -11,9 +11,8 @@ them; nothing was moved after it. `AGREEMENT` was chosen on its part `tune`.
 """
 
 import contextlib
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from counterproof.audit.copy_index import CopyIndex, Reference
 from counterproof.audit.duplicates import MIN_DETAIL
 from counterproof.audit.hamming import HammingIndex, has_scale
 from counterproof.audit.local_features import (
-    DIMENSIONS,
     MAX_QUERY,
     QUERY_SIDE,
     Features,
@@ -55,10 +53,6 @@ AGREEMENT = 0.6
 SPARED = 0.25
 
 _CANDIDATES = 20
-_NEIGHBOURS = 3  # references that one feature votes for
-_PROBES = 6
-_PER_CELL = 400
-_TRAIN = 40_000
 _BLOCK = 1 << 16
 _MANY = 200_000  # references from which sorting their hashes into buckets pays
 _TURNS = (
@@ -175,58 +169,20 @@ def _eight(grey: "NDArray[np.float64]") -> "Words":
     return np.frombuffer(data, dtype=np.uint64).reshape(8, 4)
 
 
-@dataclass(slots=True)
 class Searcher:
-    """An index in memory, ready to be searched: 10 KB a reference.
+    """An index ready to be searched: 48 bytes a reference in memory, features stay in the file."""
 
-    Attributes:
-        index: the open index.
-        references: its works.
-    """
-
-    index: CopyIndex
-    references: list[Reference] = field(default_factory=list)
-    _hashes: "list[NDArray[np.uint64]]" = field(default_factory=list)
-    _hamming: HammingIndex | None = None
-    _detail: Any = None
-    _packed: list[bytes] = field(default_factory=list)
-    _centres: Any = None
-    _starts: Any = None
-    _words: Any = None
-    _owners: Any = None
-    _by_sha: dict[str, list[int]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.references = self.index.references()
-        hashes, self._detail = self.index.hashes()
+    def __init__(self, index: CopyIndex) -> None:
+        """Read the hashes; sort the features of what was added since the last search."""
+        self.index = index
+        index.sort()
+        hashes, self._detail, self._numbers = index.hashes()
+        self._hamming: HammingIndex | None = None
+        self._hashes: list[NDArray[np.uint64]] = []
         if len(hashes) > _MANY and has_scale():
             self._hamming = HammingIndex(hashes)
         else:
             self._hashes = [np.ascontiguousarray(hashes[:, i]) for i in range(4)]
-        self._packed = list(self.index.features())
-        for place, item in enumerate(self.references):
-            self._by_sha.setdefault(item.sha256, []).append(place)
-        self._sort_features()
-
-    def _sort_features(self) -> None:
-        """Put the features of all references into cells around k-means centres."""
-        size = 4 + DIMENSIONS
-        counts = [len(data) // size for data in self._packed]
-        table = np.frombuffer(b"".join(self._packed), dtype=np.uint8).reshape(-1, size)
-        words = table[:, 4:].view(np.int8)
-        owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        kept = self.index.cells()
-        if kept is not None:
-            with np.load(io.BytesIO(kept), allow_pickle=False) as stored:
-                self._centres, cells = stored["centres"], stored["cells"]
-        if kept is None or len(cells) != len(words):
-            self._centres, cells = _cluster(words)
-            out = io.BytesIO()
-            np.savez(out, centres=self._centres, cells=cells)
-            self.index.keep_cells(out.getvalue())
-        order = np.argsort(cells, kind="stable")
-        self._words, self._owners = words[order], owners[order]
-        self._starts = np.searchsorted(cells[order], np.arange(len(self._centres) + 1))
 
     # -- searching ----------------------------------------------------------------------
 
@@ -248,12 +204,13 @@ class Searcher:
                 is searched for among its own index.
             most: matches returned.
         """
-        if not self.references:
+        if not len(self._numbers):
             return []
         distances, turns = self._distances(query.hashes)
         found: dict[int, Match] = {}
-        for place in self._by_sha.get(query.sha256, ()):
-            item = self.references[place]
+        for number in self.index.numbered(query.sha256):
+            item = self.index.reference(number)
+            place = int(np.searchsorted(self._numbers, number))
             found[place] = Match(item, "none", 1.0, 1.0, "bytes", 0)
         flat = query.detail < MIN_DETAIL
         if not flat:
@@ -263,7 +220,7 @@ class Searcher:
                     bits = int(distances[place])
                     sure = 1 - bits / (4.0 * HASH_BITS)
                     name = _TURNS[turns[place]]
-                    found[place] = Match(self.references[place], name, 1.0, sure, "hash", bits)
+                    found[place] = Match(self._reference(place), name, 1.0, sure, "hash", bits)
         for place, mirrored in self._candidates(query, distances, turns, flat):
             bits, weak = int(distances[place]), image is not None
             match = self._verify(query, place, mirrored, bits, flat=flat, weak=weak)
@@ -277,13 +234,16 @@ class Searcher:
             kept = [same for item in kept[:most] if (same := _compared(item, image, flat))]
         return kept[:most]
 
+    def _reference(self, place: int) -> Reference:
+        return self.index.reference(int(self._numbers[place]))
+
     def _distances(self, hashes: "Words") -> "tuple[NDArray[np.int16], NDArray[np.int8]]":
         """Compare with every reference; return the least of eight distances, and which it is.
 
         Exact; columns of 64 bits in blocks that stay in the cache. Among very many references,
         with the extra `scale`, a distance beyond `HASH_BITS` is given as 257.
         """
-        count = len(self.references)
+        count = len(self._numbers)
         least = np.full(count, 257, dtype=np.int16)
         which = np.zeros(count, dtype=np.int8)
         if self._hamming is not None:
@@ -334,46 +294,19 @@ class Searcher:
 
     def _vote(self, words: "NDArray[np.int8]") -> "NDArray[np.float64]":
         """Let each feature vote for the references of its nearest neighbours."""
-        votes = np.zeros(len(self.references))
-        if not len(self._words):
-            return votes
-        a = words.astype(np.float32)
-        far = (self._centres**2).sum(axis=1)[None] - 2 * (a @ self._centres.T)
-        probes = min(_PROBES, len(self._centres))
-        cells = np.argpartition(far, probes - 1, axis=1)[:, :probes]
-        best = np.full((len(a), _NEIGHBOURS), np.inf, dtype=np.float32)
-        owner = np.full((len(a), _NEIGHBOURS), -1, dtype=np.int32)
-        members = np.repeat(np.arange(len(a)), probes)
-        flat = cells.ravel()
-        order = np.argsort(flat, kind="stable")
-        bounds = np.searchsorted(flat[order], np.arange(len(self._centres) + 1))
-        squares = (a * a).sum(axis=1)
-        for cell in np.unique(flat).tolist():
-            low, high = self._starts[cell], self._starts[cell + 1]
-            if low == high:
-                continue
-            who = members[order[bounds[cell] : bounds[cell + 1]]]
-            b = self._words[low:high].astype(np.float32)
-            apart = squares[who][:, None] + (b * b).sum(axis=1)[None] - 2 * (a[who] @ b.T)
-            take = min(_NEIGHBOURS, apart.shape[1])
-            near = np.argpartition(apart, take - 1, axis=1)[:, :take]
-            values = np.hstack([best[who], np.take_along_axis(apart, near, axis=1)])
-            owners = np.hstack([owner[who], self._owners[low:high][near]])
-            keep = np.argpartition(values, _NEIGHBOURS - 1, axis=1)[:, :_NEIGHBOURS]
-            best[who] = np.take_along_axis(values, keep, axis=1)
-            owner[who] = np.take_along_axis(owners, keep, axis=1)
-        distance = np.sqrt(np.maximum(best, 0))
-        valid = owner >= 0
-        weight = np.exp(-((np.where(valid, distance, np.inf) / 55.0) ** 2))
-        np.add.at(votes, owner[valid], weight[valid])
+        votes = np.zeros(len(self._numbers))
+        numbers, weight = self.index.vote(words)
+        places = np.minimum(np.searchsorted(self._numbers, numbers), len(votes) - 1)
+        there = self._numbers[places] == numbers  # the others have gone since they were sorted
+        np.add.at(votes, places[there], weight[there])
         return votes
 
     def _verify(
         self, query: Query, place: int, mirrored: bool, bits: int, *, flat: bool, weak: bool
     ) -> Match | None:
         """Lay a reference over the picture; `weak` if its whole area is compared later."""
-        item = self.references[place]
-        reference = Features.unpack(self._packed[place])
+        item = self._reference(place)
+        reference = Features.unpack(self.index.features(item.number))
         found = fit(query.features, reference, query.size, item.size, mirrored=mirrored)
         if found is None:
             return None
@@ -420,24 +353,3 @@ def _name(found: Fit) -> str:
     return {"mirrored_turned_90": "transversed", "mirrored_turned_270": "transposed"}.get(
         name, name
     )
-
-
-def _cluster(words: "NDArray[np.int8]") -> "tuple[Any, NDArray[np.uint16]]":
-    """Find centres of the features, and the nearest of each; one cell where there are few."""
-    import cv2
-
-    count = int(min(4096, max(1, len(words) // _PER_CELL)))
-    if count == 1:
-        return np.zeros((1, DIMENSIONS), np.float32), np.zeros(len(words), np.uint16)
-    rng = np.random.default_rng(0)
-    sample = words[rng.permutation(len(words))[: min(_TRAIN, 60 * count)]].astype(np.float32)
-    cv2.setRNGSeed(0)
-    stop = (cv2.TERM_CRITERIA_COUNT, 8, 0.0)
-    _, _, centres = cv2.kmeans(sample, count, None, stop, 1, cv2.KMEANS_RANDOM_CENTERS)  # type: ignore[call-overload]
-    centres = np.asarray(centres, dtype=np.float32)
-    cells = np.empty(len(words), dtype=np.uint16)
-    half = (centres**2).sum(axis=1)[None] / 2
-    for start in range(0, len(words), 8192):
-        part = words[start : start + 8192].astype(np.float32)
-        cells[start : start + 8192] = (half - part @ centres.T).argmin(axis=1)
-    return centres, cells

@@ -6,7 +6,8 @@ PHOTOS is a folder with one folder of photographs per source. Originals, strange
 distractors are drawn from it by a fixed seed; `--part tune` takes other originals and strangers
 than `--part report`. Each original is changed in 19 ways; strangers are changed likewise and are
 in no index. All that the search weighed is written to FILE, so that thresholds are chosen on one
-part and reported on the other: `--evaluate FILE`.
+part and reported on the other: `--evaluate FILE`. imagededup is compared where it is installed; its
+hashes need neither its network nor torch.
 """
 
 import argparse
@@ -175,6 +176,29 @@ def phash(data: bytes) -> int:
     return int(str(imagehash.phash(Image.open(io.BytesIO(data)))), 16)
 
 
+def dedup() -> Callable[[bytes], int] | None:
+    """Return imagededup's perceptual hash; None without the package."""
+    import io
+    from unittest.mock import MagicMock
+
+    from PIL import Image
+
+    # the package imports its network, and torchvision with it, which hashes do not need
+    for name in ("imagededup.methods.cnn", "imagededup.utils.models"):
+        sys.modules.setdefault(name, MagicMock())
+    try:
+        from imagededup.methods import PHash
+    except ImportError:
+        return None
+    hasher = PHash(verbose=False)
+
+    def of(data: bytes) -> int:
+        pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        return int(hasher.encode_image(image_array=pixels), 16)
+
+    return of
+
+
 def pdq_of(data: bytes) -> tuple[int, bool]:
     found = pdq(ImageFile.open(data).pixels())
     return int(found.value, 16), found.quality >= MIN_QUALITY
@@ -211,13 +235,15 @@ def run(args: argparse.Namespace) -> None:
         spent = time.process_time() - started
         searcher = Searcher(index)
         print(f"{len(index)} references, {1000 * spent / max(1, added.new):.0f} CPU-ms each")
-        peers = peers_of([item.location for item in searcher.references], work / "peers.json")
+        peers = peers_of([item.location for item in index.references()], work / "peers.json")
         keys = list(peers)
         short = np.array([peers[k][0] for k in keys], dtype=np.uint64)
         long = np.frombuffer(
             b"".join(peers[k][1].to_bytes(32, "big") for k in keys), dtype=np.uint64
         ).reshape(-1, 4)
         good = np.array([peers[k][2] for k in keys])
+        dedup_of = dedup()
+        twin = np.array([peers[k][3] for k in keys], dtype=np.uint64)
         others = [b for p in strangers if (b := read(p)) is not None]
         jobs = [(name, a, attack) for name, a in kept for attack in ATTACKS]
         plain = [name for name in ATTACKS if name not in ("collage", "insert40", "insert15")]
@@ -241,6 +267,10 @@ def run(args: argparse.Namespace) -> None:
             near = [keys[i] for i in np.flatnonzero((far <= RADIUS_BITS) & good & is_good)]
             apart = np.bitwise_count(short ^ np.uint64(phash(data)))
             like = [keys[i] for i in np.flatnonzero(apart <= 10)]
+            dedupped = []
+            if dedup_of:
+                apart = np.bitwise_count(twin ^ np.uint64(dedup_of(data)))
+                dedupped = [keys[i] for i in np.flatnonzero(apart <= 10)]
             rows.append(
                 {
                     "original": name,
@@ -256,6 +286,7 @@ def run(args: argparse.Namespace) -> None:
                     ],
                     "pdq": near,
                     "phash": like,
+                    "imagededup": dedupped,
                 }
             )
             if number % 100 == 99 or number + 1 in (len(jobs), first + args.most):
@@ -265,16 +296,18 @@ def run(args: argparse.Namespace) -> None:
     evaluate(args.output)
 
 
-def peers_of(paths: list[str], kept: Path) -> dict[str, tuple[int, int, bool]]:
-    """Hash the works with the peers: pHash, PDQ, and whether its quality suffices."""
+def peers_of(paths: list[str], kept: Path) -> dict[str, tuple[int, int, bool, int]]:
+    """Hash the works with the peers: pHash, PDQ, whether its quality suffices, imagededup."""
     known = json.loads(kept.read_text()) if kept.exists() else {}
+    dedup_of = dedup()
     for path in paths:
-        if path not in known:
+        if path not in known or (dedup_of and len(known[path]) < 4):
             data = Path(path).read_bytes()
-            known[path] = [phash(data), *pdq_of(data)]
+            known[path] = [phash(data), *pdq_of(data), dedup_of(data) if dedup_of else 0]
     kept.write_text(json.dumps(known))
     return {
-        path: (int(known[path][0]), int(known[path][1]), bool(known[path][2])) for path in paths
+        path: (int(known[path][0]), int(known[path][1]), bool(known[path][2]), int(known[path][3]))
+        for path in paths
     }
 
 
@@ -339,6 +372,8 @@ def evaluate(path: Path, excluded: frozenset[str] = frozenset()) -> None:
     )
     say("PDQ, 31 bits, quality 50", lambda r: r["pdq"])
     say("imagehash.phash, 10 bits", lambda r: r["phash"])
+    if any(row["imagededup"] for row in rows):
+        say("imagededup PHash, 10 bits", lambda r: r["imagededup"])
 
 
 def main() -> None:
