@@ -54,6 +54,10 @@ _EXTENSIONS = {
     "avi": ("avi",),
     "m4a": ("m4a", "m4b", "mp4"),
     "mp3": ("mp3",),
+    "flac": ("flac",),
+    "ogg": ("ogg", "oga", "ogv", "opus", "spx"),
+    "mkv": ("mkv", "mka", "mk3d"),
+    "webm": ("webm",),
     "wav": ("wav", "wave"),
     "pdf": ("pdf", "ai"),
     "raw": (

@@ -25,7 +25,7 @@ IMAGE_SUFFIXES = frozenset(
         *("avif", "avifs", "heic", "heif", "hif", "jxl", "svg", "dng"),
         *("cr2", "cr3", "crw", "nef", "nrw", "arw", "sr2", "srf", "orf", "rw2", "raf", "pef"),
         *("srw", "x3f", "mrw", "3fr", "erf", "kdc", "dcr", "rwl", "iiq"),
-        *("mp4", "m4v", "mov", "qt", "avi", "m4a", "mp3", "wav", "pdf"),
+        *("mp4", "m4v", "mov", "qt", "avi", "m4a", "mp3", "wav", "flac", "pdf"),
     )
 )
 _GLOB = frozenset("*?[")

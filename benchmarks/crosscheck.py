@@ -2,14 +2,16 @@
 
     python benchmarks/crosscheck.py CREDENTIALS -o ROWS.jsonl [--count 2000] [--seed 7] [--most N]
 
-Every file of CREDENTIALS that carries a credential (at most 1 MiB) is read as it is, and then
-COUNT mutants of them: one change each, of a kind drawn in turn, at a place drawn from the seed.
-A scan reads them (file, hashes, credential, second verifier, labels, traces, rights) in worker
-processes with the time limits of any scan. The table says how often the verifiers agree; every
-disagreement is grouped by what the two say and why. A changed byte is *covered* if the file's
-own hash, as signed, does not leave it out: of those none may be called intact. ROWS.jsonl keeps
-a line for each file; the same command goes on where it stopped, after at most N files where
-`--most` says so, and prints the table of those that are there. Needs the extra `crosscheck`.
+Every file of CREDENTIALS that carries a credential is read as it is, and COUNT mutants of the
+pictures of at most 1 MiB among them: one change each, of a kind drawn in turn, at a place drawn
+from the seed. A scan reads them (file, credential, second verifier, labels, traces, rights) in
+worker processes with the time limits of any scan. The table says how often the verifiers agree.
+Every disagreement gets a cause by the rules of `crosscheck_causes.py`, from its bytes; the last
+line counts those without one, and the command fails if there are any. A changed byte is *covered*
+if the file's own hash, as signed, does not leave it out: of those none may be called intact.
+ROWS.jsonl keeps a line for each file; the same command goes on where it stopped, after at most N
+files where `--most` says so, and prints the table of those that are there.
+Needs the extra `crosscheck`.
 """
 
 import argparse
@@ -26,6 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crosscheck_causes import RULES, UNEXPLAINED, cause_of
+from crosscheck_causes import Case as Disagreement
+
 from counterproof.analysis import Stage
 from counterproof.audit.case import Case
 from counterproof.audit.examine import ScanSpec
@@ -40,8 +45,10 @@ from counterproof.settings import Settings
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
 SUFFIXES |= {".svg", ".dng"}
+FURTHER = {".mp4", ".mov", ".m4a", ".avi", ".wav", ".mp3", ".flac", ".pdf", ".jxl"}
 MAX_BYTES = 2**20
 CHUNK = 200
+UNCHANGED = "unchanged"
 CHECKS = ("file", "c2pa", "labels", "traces", "rights")
 
 
@@ -81,12 +88,17 @@ class Mutant:
     covered: bool | None
 
 
-def signed_files(folder: Path) -> list[Signed]:
-    """Read every small carrier of a folder."""
+def is_small(path: Path) -> bool:
+    """Tell whether a file is a picture that mutants are made of."""
+    return path.suffix.lower() in SUFFIXES and 0 < path.stat().st_size <= MAX_BYTES
+
+
+def carriers(folder: Path, small: bool) -> list[Signed]:
+    """Read the carriers of a folder: the small pictures, or all the others."""
     trust, settings = load_trust(None), Settings(home=folder)
     found = []
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or not 0 < path.stat().st_size <= MAX_BYTES:
+        if path.suffix.lower() not in SUFFIXES | FURTHER or is_small(path) is not small:
             continue
         image = ImageFile.open(path)
         credential = read_credential(image, trust, settings.as_of)
@@ -275,7 +287,16 @@ def cause(details: dict[str, Any]) -> str:
     return f"{said} {error}".rstrip()
 
 
-def row_of(number: int, item: Mutant, record: Record) -> dict[str, Any]:
+def explained(item: Mutant, source: bytes, said: dict[str, Any]) -> str:
+    """Return the cause of one disagreement, from the bytes."""
+    settings = Settings(home=Path("/nonexistent"))
+    credential = read_credential(ImageFile.open(item.data), load_trust(None), settings.as_of)
+    if credential is None:
+        return UNEXPLAINED
+    return cause_of(Disagreement(item.data, source, credential, said))
+
+
+def row_of(number: int, item: Mutant, source: bytes, record: Record) -> dict[str, Any]:
     """Return what is kept of one file."""
     found = disagreement(record)
     return {
@@ -287,8 +308,10 @@ def row_of(number: int, item: Mutant, record: Record) -> dict[str, Any]:
         "integrity": integrity(record),
         "agreed": record.facts.get("credential.verifiers_agree"),
         "about": found["about"] if found else "",
+        "first": found["first"] if found else "",
         "second": found["second"] if found else "",
         "cause": cause(found) if found else "",
+        "rule": explained(item, source, found) if found else "",
         "faults": [f.code for f in record.findings if f.state in ("failed", "timeout")],
     }
 
@@ -296,7 +319,6 @@ def row_of(number: int, item: Mutant, record: Record) -> dict[str, Any]:
 def report(title: str, rows: list[dict[str, Any]]) -> None:
     print(f"\n## {title}, n = {len(rows):,}\n")
     kinds: dict[str, Counter[str]] = {}
-    causes: dict[str, list[str]] = {}
     faults: Counter[str] = Counter()
     passed: Counter[str] = Counter()
     for row in rows:
@@ -305,7 +327,6 @@ def report(title: str, rows: list[dict[str, Any]]) -> None:
         faults.update(row["faults"])
         if row["about"]:
             counts[row["about"]] += 1
-            causes.setdefault(row["cause"], []).append(f"{row['source']} ({row['kind']})")
         else:
             counts["agree" if row["agreed"] else "one reader"] += 1
         if row["covered"] and row["integrity"] == "intact":
@@ -322,10 +343,17 @@ def report(title: str, rows: list[dict[str, Any]]) -> None:
     print(f"\ncovered byte changed: {sum(bool(row['covered']) for row in rows)}")
     print(f"of those called intact: {dict(passed) or 'none'}")
     print(f"faults of the scan: {dict(faults) or 'none'}")
-    for text, names in sorted(causes.items(), key=lambda item: -len(item[1])):
-        print(f"\n{len(names)} × {text}")
-        for name in names[:3]:
-            print(f"    {name}")
+    print("\n| cause | n | the first says | the second says | on |\n|---|--:|---|---|---|")
+    for rule in [*(one.__name__ for one in RULES), UNEXPLAINED]:
+        hit = [row for row in rows if row["about"] and row["rule"] == rule]
+        if hit:
+            names = sorted({row["source"] for row in hit})
+            cells = [rule, str(len(hit))]
+            cells += [" or ".join(sorted({row[who] for row in hit})) for who in ("first", "second")]
+            print(f"| {' | '.join(cells)} | {len(names)} files: {', '.join(names[:3])} |")
+    for row in rows:
+        if row["about"] and row["rule"] == UNEXPLAINED:
+            print(f"{UNEXPLAINED}: {row['number']} {row['source']} ({row['kind']}): {row['cause']}")
 
 
 def main() -> None:
@@ -341,22 +369,28 @@ def main() -> None:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
     print(f"{time.strftime('%Y-%m-%d')}, {library_version()}; {verifier_version()}; {commit}")
-    files = signed_files(options.folder)
-    whole = [Mutant("unchanged", item.name, item.data, None) for item in files]
+    files, further = carriers(options.folder, True), carriers(options.folder, False)
+    sources = {item.name: item.data for item in [*further, *files]}
+    whole = [Mutant(UNCHANGED, item.name, item.data, None) for item in files]
     drawn = [*whole, *mutants(files, options.count, options.seed)]
+    drawn += [Mutant(UNCHANGED, item.name, item.data, None) for item in further]
     lines = options.rows.read_text().splitlines() if options.rows.is_file() else []
     rows = {row["number"]: row for row in map(json.loads, lines)}
     waiting = [(number, item) for number, item in enumerate(drawn) if number not in rows]
     waiting = waiting[: options.most or None]
     with tempfile.TemporaryDirectory() as folder, options.rows.open("a") as kept:
         for number, item, record in scanned(waiting, Path(folder), options.jobs):
-            rows[number] = row_of(number, item, record)
+            rows[number] = row_of(number, item, sources[item.source], record)
             kept.write(json.dumps(rows[number]) + "\n")
             kept.flush()
     print(f"{len(rows):,} of {len(drawn):,}", file=sys.stderr)
     ordered = [rows[number] for number in sorted(rows)]
-    report("Files as they are", [row for row in ordered if row["number"] < len(whole)])
-    report("Mutants", [row for row in ordered if row["number"] >= len(whole)])
+    report("Files as they are", [row for row in ordered if row["kind"] == UNCHANGED])
+    report("Mutants", [row for row in ordered if row["kind"] != UNCHANGED])
+    unexplained = sum(row["about"] != "" and row["rule"] == UNEXPLAINED for row in ordered)
+    print(f"\nunexplained: {unexplained} of {sum(row['about'] != '' for row in ordered)}")
+    if unexplained:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,14 @@ from collections.abc import Callable
 from counterproof.blocks import Block, Container, Damaged, Notes
 from counterproof.bmff import walk_bmff
 from counterproof.jxl import walk_jxl
-from counterproof.media import is_mpeg_audio, walk_mp3, walk_mp4, walk_riff
+from counterproof.media import (
+    flac_start,
+    is_mpeg_audio,
+    walk_flac,
+    walk_mp3,
+    walk_mp4,
+    walk_riff,
+)
 from counterproof.pdf import walk_pdf
 from counterproof.raw import walk_raw
 from counterproof.tiff import walk_tiff
@@ -31,6 +38,7 @@ UNEXAMINED = {
     "avi": "video",
     "m4a": "sound",
     "mp3": "sound",
+    "flac": "sound",
     "wav": "sound",
     "pdf": "document",
     "svg": "drawing",
@@ -58,6 +66,10 @@ _MIMES = {
     "avi": "video/x-msvideo",
     "m4a": "audio/mp4",
     "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "mkv": "video/x-matroska",
+    "webm": "video/webm",
     "wav": "audio/wav",
     "pdf": "application/pdf",
 }
@@ -84,6 +96,7 @@ _VIDEO_BRANDS: tuple[bytes, ...] = (
     *(b"iso", b"mp4", b"mp7", b"avc", b"M4V", b"3g", b"f4v", b"dash", b"cmf", b"MSNV"),
     *(b"XAVC", b"mmp4", b"msdh"),
 )
+_MATROSKA = b"\x1a\x45\xdf\xa3"  # EBML (RFC 8794); its DocType is element 0x4282
 _MOVIE_ATOMS = (b"moov", b"mdat", b"wide")  # of a QuickTime file older than file types
 # Formats that are named, so that a message can name them; nothing reads their pixels.
 _NAMED = (
@@ -102,6 +115,7 @@ _NAMED = (
     (b"\0MRM", "raw"),
     (b"\x76\x2f\x31\x01", "exr"),
     (b"%PDF-", "pdf"),
+    (b"OggS", "ogg"),
 )
 
 
@@ -127,6 +141,10 @@ def sniff(data: bytes) -> str:
             return name
     if head[4:8] in _MOVIE_ATOMS:
         return "mov"
+    if head[:4] == _MATROSKA:
+        return "webm" if b"\x42\x82\x84webm" in data[:64] else "mkv"
+    if flac_start(data) >= 0:
+        return "flac"
     if head[:3] == b"ID3" or is_mpeg_audio(data):
         return "mp3"
     text = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -562,5 +580,6 @@ _WALKERS: dict[str, Callable[[Notes], None]] = {
     "avi": walk_riff,
     "wav": walk_riff,
     "mp3": walk_mp3,
+    "flac": walk_flac,
     "pdf": walk_pdf,
 }

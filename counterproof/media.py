@@ -1,11 +1,12 @@
-"""Walk the containers of video and sound (MP4, MOV, M4A, AVI, WAV, MP3) for their metadata.
+"""Walk the containers of video and sound (MP4, MOV, M4A, AVI, WAV, MP3, FLAC) for metadata.
 
 Only what describes the file is read: credentials, XMP, and texts with their keys. The streams of
 pictures and sound are passed over.
 
 Sources: ISO/IEC 14496-12 (boxes, `tkhd` §8.3.2); QuickTime File Format, "User Data Atoms" and
 "Metadata" (`keys`, `ilst`, `data`); RIFF (IBM and Microsoft, 1991) chapter 2; ID3v2.2, v2.3 and
-v2.4 (id3.org); C2PA 2.4 appendix A (where each format keeps a manifest store).
+v2.4 (id3.org); FLAC RFC 9639 §8 (metadata blocks); C2PA 2.4 appendix A (where each format keeps a
+manifest store).
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from counterproof.blocks import Notes
 from counterproof.bmff import C2PA_UUID, XMP_UUID, boxes
 
-__all__ = ["is_mpeg_audio", "walk_mp3", "walk_mp4", "walk_riff"]
+__all__ = ["flac_start", "is_mpeg_audio", "walk_flac", "walk_mp3", "walk_mp4", "walk_riff"]
 
 _UTF8, _IMPLICIT = 1, 0
 _FREEFORM = b"----"
@@ -238,6 +239,55 @@ def walk_mp3(notes: Notes) -> None:
         if end > len(notes.data):
             raise notes.cut(f"its tag reaches past the end, at byte {end:,}", end)
         _id3(notes, 0, end)
+
+
+def flac_start(data: bytes) -> int:
+    """Return where a FLAC stream begins, at 0 or behind an ID3 tag; −1 if none does."""
+    at = 10 + _syncsafe(data[6:10]) if data[:3] == b"ID3" else 0
+    return at if data[at : at + 4] == b"fLaC" else -1
+
+
+_COMMENTS = 4  # type of the metadata block that holds Vorbis comments
+
+
+def walk_flac(notes: Notes) -> None:
+    """List the metadata blocks of a FLAC file: an ID3 tag in front, and its Vorbis comments."""
+    data = notes.data
+    at = max(0, flac_start(data))
+    _id3(notes, 0, at)
+    at += 4
+    while True:
+        notes.step()
+        kind, length = data[at], int.from_bytes(data[at + 1 : at + 4], "big")
+        stop = at + 4 + length
+        if stop > len(data):
+            raise notes.cut(f"metadata block at byte {at:,} reaches past the end", stop)
+        if kind & 0x7F == _COMMENTS:
+            _comments(notes, at + 4, stop)
+        if kind & 0x80:
+            return
+        at = stop
+
+
+def _comments(notes: Notes, at: int, end: int) -> None:
+    """Note Vorbis comments: the writer's name, then texts `KEY=value`."""
+    data = notes.data
+    (length,) = struct.unpack_from("<I", data, at)
+    if at + 4 + length <= end:
+        _text(notes, "Software", at, at + 4 + length, data[at + 4 : at + 4 + length][:_TEXT_CHUNK])
+    at += 4 + length
+    (count,) = struct.unpack_from("<I", data, at)
+    at += 4
+    for _ in range(count):
+        notes.step()
+        (length,) = struct.unpack_from("<I", data, at)
+        stop = at + 4 + length
+        if stop > end:
+            notes.flaw(f"comment at byte {at:,} reaches past its block")
+            return
+        key, _, value = data[at + 4 : stop].partition(b"=")
+        _text(notes, key[:256].decode("latin-1"), at, stop, value[:_TEXT_CHUNK])
+        at = stop
 
 
 def _syncsafe(data: bytes) -> int:

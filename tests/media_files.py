@@ -111,6 +111,17 @@ def song(*frames: bytes, version: int = 4, flags: int = 0) -> bytes:
     return b"ID3" + bytes((version, 0, flags)) + _syncsafe(len(body)) + body + silence
 
 
+def lossless(*comments: str) -> bytes:
+    """Make a FLAC file: what describes the stream, comments, and bytes in place of frames."""
+    texts = [b"example 1.0", *(text.encode() for text in comments)]
+    parts = [struct.pack("<I", len(text)) + text for text in texts]
+    body = parts[0] + struct.pack("<I", len(comments)) + b"".join(parts[1:])
+    stream = b"\0" + (34).to_bytes(3, "big") + bytes(34)
+    return (
+        b"fLaC" + stream + b"\x84" + len(body).to_bytes(3, "big") + body + b"\xff\xf8" + bytes(400)
+    )
+
+
 def paper(information: bytes = b"", packet: bytes = b"", *, packed: bool = False) -> bytes:
     """Make a PDF file of one empty page."""
     stream = zlib.compress(packet) if packed else packet

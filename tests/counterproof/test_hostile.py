@@ -307,6 +307,7 @@ def every_format() -> dict[str, bytes]:
         "wav": made["sound"](made["info"](ISFT="x"), made["chunk"](b"AIGC", label.encode())),
         "avi": made["riff"](b"AVI ", made["info"](AIGC=label), made["chunk"](b"_PMX", packet)),
         "mp3": made["song"](made["frame"](b"TXXX", b"\3AIGC\0" + label.encode())),
+        "flac": made["lossless"](f"AIGC={label}"),
         "pdf": made["paper"](b"/AIGC (" + label.encode() + b")", packet, packed=True),
         "svg": b'<svg xmlns="http://www.w3.org/2000/svg">' + packet + b"</svg>",
         "nef": raw["nef"](raw["jpeg"]()),

@@ -40,6 +40,8 @@ def kinds(data: bytes) -> list[str]:
         (make["riff"](b"AVI "), "avi"),
         (make["song"](), "mp3"),
         (make["song"](make["frame"](b"TIT2", b"\3x")), "mp3"),
+        (make["lossless"](), "flac"),
+        (b"ID3\4\0\0\0\0\0\0" + make["lossless"](), "flac"),
         (make["paper"](), "pdf"),
     ],
 )
@@ -57,6 +59,29 @@ def test_what_is_no_sound() -> None:
     assert sniff(b"\xff\xfb\x90\x00" + bytes(600)) == ""  # no second frame where it must be
     assert sniff(b"\xff\xfeh\0e\0l\0l\0o\0" * 8) == ""  # text in UTF-16
     assert sniff(b"RIFF\x10\0\0\0ACON") == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "form", "mime"),
+    [
+        (b"OggS" + bytes(200), "ogg", "audio/ogg"),
+        (b"\x1a\x45\xdf\xa3\x8b\x42\x82\x84webm" + bytes(200), "webm", "video/webm"),
+        (b"\x1a\x45\xdf\xa3\x8f\x42\x82\x88matroska" + bytes(200), "mkv", "video/x-matroska"),
+    ],
+)
+def test_kinds_that_are_named_and_not_read(data: bytes, form: str, mime: str) -> None:
+    found = walk(data)
+    assert (found.format, found.mime, found.blocks) == (form, mime, ())
+    with pytest.raises(ImageError) as caught:
+        ImageFile.open(data).pixels()
+    assert caught.value.cause == "unsupported"
+
+
+def test_comments_of_a_lossless_sound() -> None:
+    found = texts(make["lossless"]("AIGC=" + LABEL, "TITLE=x=y"))
+    assert found == {"Software": "example 1.0", "AIGC": LABEL, "TITLE": "x=y"}
+    cut = walk(make["lossless"]("TITLE=long text")[:60])
+    assert cut.truncated
 
 
 def test_the_size_of_a_film() -> None:

@@ -27,6 +27,7 @@ FILES: dict[str, bytes] = {
     "m4a": make["film"](make["freeform"]("AIGC", LABEL), brand=b"M4A "),
     "wav": make["sound"](make["chunk"](b"AIGC", LABEL.encode())),
     "mp3": make["song"](make["frame"](b"TXXX", b"\3AIGC\0" + LABEL.encode())),
+    "flac": make["lossless"](f"AIGC={LABEL}"),
     "pdf": make["paper"](b"/AIGC (" + LABEL.encode() + b")"),
     "svg": SVG,
 }
@@ -36,6 +37,7 @@ MIMES = {
     "m4a": "audio/mp4",
     "wav": "audio/wav",
     "mp3": "audio/mpeg",
+    "flac": "audio/flac",
     "pdf": "application/pdf",
     "svg": "image/svg+xml",
 }
@@ -60,6 +62,7 @@ def test_five_answers(form: str, signing: Any, authority: Any) -> None:
     assert seen.details["coverage"]["picture_excluded"] is False
     assert signing.look(data).answers[1] == "unlisted"
     words = {"wav": b"data", "pdf": b"MediaBox", "svg": b"<rect", "mp3": b"\xff\xfb\x90"}
+    words["flac"] = b"\xff\xf8"
     at = data.find(words.get(form, b"mdat")) + 9
     changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
     assert signing.look(changed, authority).status == "altered"
