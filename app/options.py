@@ -19,6 +19,7 @@ __all__ = [
     "check_suffix",
     "format_option",
     "json_text",
+    "keys_option",
     "language_option",
     "online_option",
     "outputs_option",
@@ -33,6 +34,10 @@ language_option = click.option("--lang", type=click.Choice(LANGUAGES), help="Lan
 
 online_option = click.option(
     "--online", is_flag=True, default=None, help="Fetch credentials kept on a server."
+)
+
+keys_option = click.option(
+    "--key", "keys", multiple=True, metavar="FILE", help="Secret of a private watermark."
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterproof.app.options import as_of_option, format_option, language_option
+from counterproof.app.options import as_of_option, format_option, keys_option, language_option
 from counterproof.text import MAX_QUOTE, visible
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["recover"]
 @click.option(
     "--store", "stores", multiple=True, metavar="FILE", help="Manifest store; the own by default."
 )
-@click.option("--key", "keys", multiple=True, metavar="FILE", help="Secret of a private watermark.")
+@keys_option
 @format_option("text", "json")
 @click.option("-o", "out", metavar="FILE", help="Write the manifest found, as a .c2pa file.")
 @as_of_option("Judge by this day, YYYY-MM-DD.")

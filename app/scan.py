@@ -13,6 +13,7 @@ import click
 
 from counterproof.app.options import (
     as_of_option,
+    keys_option,
     language_option,
     online_option,
     outputs_option,
@@ -106,6 +107,7 @@ class FailOn:
     help="Compare with an index of reference works.",
 )
 @online_option
+@keys_option
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Worker processes.")
 @click.option("--files-from", metavar="FILE", help="Read paths from a list; - is stdin.")
 @as_of_option()
@@ -131,6 +133,7 @@ def scan(paths: tuple[str, ...], **options: Any) -> None:
             "as_of": options["as_of"],
             "language": options["lang"],
             "indices": options["indices"] or None,
+            "keys": options["keys"] or None,
         }
     )
     sys.exit(_scan(paths, settings, options))

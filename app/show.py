@@ -14,6 +14,7 @@ import click
 from counterproof.app.options import (
     as_of_option,
     format_option,
+    keys_option,
     language_option,
     online_option,
     outputs_option,
@@ -42,6 +43,7 @@ _COLUMN = 30
 @outputs_option("Also write its page (.html) or its record (.json, .csv …).")
 @click.option("--tags", is_flag=True, help="List every tag, as exiftool reads it; text and .html.")
 @online_option
+@keys_option
 @as_of_option()
 @language_option
 def show(
@@ -51,6 +53,7 @@ def show(
     outputs: tuple[str, ...],
     tags: bool,
     online: bool | None,
+    keys: tuple[str, ...],
     as_of: str | None,
     lang: str | None,
 ) -> None:
@@ -66,7 +69,8 @@ def show(
     from counterproof.settings import load_settings
     from counterproof.text import catalogue
 
-    settings = load_settings({"language": lang, "online": online, "as_of": as_of})
+    given = {"language": lang, "online": online, "as_of": as_of, "keys": keys or None}
+    settings = load_settings(given)
     words = catalogue(settings.language)
     wanted = [(name, format_of(name)) for name in outputs]
     dump = _dump(image, settings) if tags else None

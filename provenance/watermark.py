@@ -2,10 +2,10 @@
 
 A mark says what its maker says of the picture, in two bits, and names it by a random id. By
 default it is *public*: any scan reads it offline, and anyone can read, remove and forge it, so
-it is a declaration. With a key of 16 bytes or more it is *private*: without the key it cannot be
-read, nor told from noise; who has the key can still forge it, or copy a mark to another picture,
-so a private mark counts only when the content that is bound to its id matches
-(`watermark_bind`). `docs/watermark.md` says how it works and what it cannot prove.
+it is a declaration. With a key of 16 bytes or more it is *private*: without the key its message
+cannot be read, though its pilots show that there is one; who has the key can still forge it, or
+copy a mark to another picture, so a private mark counts only when the content that is bound to
+its id matches (`watermark_bind`). `docs/watermark.md` says how it works and what it cannot prove.
 
     made = embed(pixels, new_payload(MarkClass.GENERATED))
     reading = read(changed_pixels)

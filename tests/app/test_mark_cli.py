@@ -167,3 +167,28 @@ def test_every_option_reaches_the_manifest(home: Path, tmp_path: Path) -> None:
     store = (tmp_path / "out" / "a.c2pa").read_bytes()
     assert b"Example Model" in store
     assert_marked(tmp_path / "out" / "a.png", "generated", settings=Settings(home=home))
+
+
+def test_a_private_mark_is_read_with_its_key_only(home: Path, tmp_path: Path) -> None:
+    y, x = np.mgrid[0:300, 0:400]
+    noise = np.random.default_rng(1).normal(0, 8, (300, 400))
+    ramp = (120 + 60 * np.sin(x / 31) * np.cos(y / 23) + noise).clip(0, 255).astype(np.uint8)
+    Image.fromarray(ramp).convert("RGB").save(tmp_path / "a.png")
+    for name in ("secret", "other"):
+        (tmp_path / name).write_bytes(name.encode() * 4)
+    out, secret = str(tmp_path / "out"), str(tmp_path / "secret")
+    made = run("mark", str(tmp_path / "a.png"), "--as", "generated", "-o", out, "--key", secret)
+    assert made.exit_code == 0, made.output
+
+    def seen(*arguments: str) -> tuple[list[tuple[str, str]], str]:
+        path = str(tmp_path / "out" / "a.png")
+        found = json.loads(run("show", path, "--format", "json", *arguments).stdout)
+        codes = [(item["code"], item["basis"]) for item in found["findings"]]
+        return [item for item in codes if item[0].startswith("watermark.")], found["verdict"][
+            "status"
+        ]
+
+    assert seen("--key", secret) == ([("watermark.match", "mark")], "synthetic_verified")
+    for without in ((), ("--key", str(tmp_path / "other"))):
+        assert seen(*without)[0] in ([], [("watermark.likely", "statistical")])
+        assert seen(*without)[1] == "synthetic_declared"
