@@ -29,7 +29,8 @@ _MIN_LEAD = 1.5  # of the picture's grid over the next: after scaling, the grid 
 _MAX_KINDS = 2  # more foreign grids are a scaled picture's own, not parts put in
 _MIN_BLOCKS = 12
 _MIN_DENSITY = 0.25  # of the votes in a region's cells
-_BAND_ROWS = 512
+_BAND_ROWS = 242  # with 7 above and 7 below
+_FLAT = 64  # in place of a grid's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,50 +115,59 @@ def _votes(luma: "NDArray[np.float32]") -> "NDArray[np.int8]":
     """Return for each pixel the grid, x + 8 y, with the most zeros; −1 for a tie or flat."""
     import numpy as np
 
+    height, width = luma.shape
     votes = np.full(luma.shape, -1, np.int8)
-    height = luma.shape[0]
-    for start in range(0, height, _BAND_ROWS):
-        top, bottom = max(0, start - 8), min(height, start + _BAND_ROWS + 8)
-        band = _band(luma[top:bottom], top)
-        stop = min(height, start + _BAND_ROWS)
-        votes[start:stop] = band[start - top : stop - top]
-    edge = 7  # pixels that lie in no whole block of some grid
-    votes[:edge], votes[-edge:], votes[:, :edge], votes[:, -edge:] = -1, -1, -1, -1
+    # pixels nearer the edge lie in no whole block of some grid
+    for start in range(7, height - 7, _BAND_ROWS):
+        stop = min(height - 7, start + _BAND_ROWS)
+        band = _band(luma[start - 7 : stop + 7], start - 7)
+        votes[start:stop, 7 : width - 7] = band[7:-7, 7 : width - 7]
     return votes
 
 
 def _band(luma: "NDArray[np.float32]", top: int) -> "NDArray[np.int8]":
+    """Let each pixel choose among the 64 blocks that cover it, one of each grid.
+
+    Args:
+        luma: rows of a picture, the first of them number `top`.
+    """
+    import cv2
+    import numpy as np
+
+    height, width = luma.shape
+    zeros = _zeros(luma)
+    ones = np.ones((8, 8), np.uint8)
+    still = cv2.dilate(luma, ones[:, :1], anchor=(0, 0)) == cv2.erode(
+        luma, ones[:, :1], anchor=(0, 0)
+    )
+    flat = cv2.erode(still.astype(np.uint8), ones[:1], anchor=(0, 0)) > 0
+    flat |= zeros >= 62  # next to nothing but zeros fits every grid
+    rows, columns = np.arange(top, top + height)[:, None], np.arange(width)[None]
+    names = np.where(flat, _FLAT, 8 * (rows % 8) + columns % 8).astype(np.uint16)
+    # the most zeros win; of equals, the largest and the smallest name tell whether they are one
+    ranks = zeros.astype(np.uint16) * 128
+    highest = cv2.dilate(ranks + names, ones, anchor=(7, 7)) % 128
+    lowest = 127 - cv2.dilate(ranks + (127 - names), ones, anchor=(7, 7)) % 128
+    return np.where((highest == lowest) & (highest < _FLAT), highest, -1).astype(np.int8)
+
+
+def _zeros(luma: "NDArray[np.float32]") -> "NDArray[np.uint8]":
+    """Count the zeros among the 63 frequencies of the block whose upper left pixel stands here.
+
+    One filter along columns and one along rows for each frequency; the last 7 rows and columns
+    hold no whole block, and mean nothing.
+    """
+    import cv2
     import numpy as np
 
     k, n = np.arange(8)[:, None], np.arange(8)[None]
     basis = (np.cos((2 * n + 1) * k * np.pi / 16) / 2).astype(np.float32)
     basis[0] /= np.sqrt(2)
-    height, width = luma.shape
-    most = np.zeros((height, width), np.int8)
-    votes = np.full((height, width), -1, np.int8)
-    for oy in range(8):
-        y0 = (oy - top) % 8
-        rows = (height - y0) // 8
-        if rows < 1:
-            continue
-        lines = luma[y0 : y0 + 8 * rows].reshape(rows, 8, width)
-        down = np.einsum("kn,rnw->rkw", basis, lines, optimize=True)  # [row, k, W]
-        same_down = np.ptp(lines, axis=1) == 0  # [row, W]
-        for ox in range(8):
-            columns = (width - ox) // 8
-            part = down[:, :, ox : ox + 8 * columns].reshape(rows, 8, columns, 8)
-            both = part @ basis.T  # [row, ky, column, kx]
-            zeros = np.abs(both) < _ZERO
-            zeros[:, 0, :, 0] = False
-            count = zeros.sum(axis=(1, 3)).astype(np.int8)  # [row, column]
-            flat = same_down[:, ox : ox + 8 * columns].reshape(rows, columns, 8).all(axis=2)
-            flat |= count >= 62  # next to nothing but zeros fits every grid
-            spread = np.repeat(np.repeat(count, 8, 0), 8, 1)
-            name = np.where(flat, -1, ox + 8 * oy).astype(np.int8)
-            names = np.repeat(np.repeat(name, 8, 0), 8, 1)
-            area = (slice(y0, y0 + 8 * rows), slice(ox, ox + 8 * columns))
-            old = most[area]
-            more, equal = spread > old, spread == old
-            votes[area] = np.where(more, names, np.where(equal, np.int8(-1), votes[area]))
-            most[area] = np.maximum(spread, old)
-    return votes
+    zeros = np.zeros(luma.shape, np.uint8)
+    for ky in range(8):
+        down = cv2.filter2D(luma, cv2.CV_32F, basis[ky][:, None], anchor=(0, 0))
+        for kx in range(8):
+            if ky or kx:
+                both = cv2.filter2D(down, cv2.CV_32F, basis[kx][None], anchor=(0, 0))
+                zeros += np.abs(both) < _ZERO
+    return zeros
