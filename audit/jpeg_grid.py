@@ -129,7 +129,8 @@ def _band(luma: "NDArray[np.float32]", top: int) -> "NDArray[np.int8]":
     """Let each pixel choose among the 64 blocks that cover it, one of each grid.
 
     Args:
-        luma: rows of a picture, the first of them number `top`.
+        luma: rows of a picture.
+        top: number of the first of them in the picture.
     """
     import cv2
     import numpy as np

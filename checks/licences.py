@@ -1,8 +1,9 @@
-"""Check the licences of what a light install brings: packages, libraries in them, weights.
+"""Check the licences of what an install brings: packages, libraries in them, weights.
 
-    python checks/licences.py [--list]
+    python checks/licences.py [--list] [--extras privacy,scale,…]
 
-Walks the requirements of counterproof (no extras) among the installed packages and checks
+Walks the requirements of counterproof, and of the extras that are named, among the installed
+packages and checks
 
 1. the licence that each package declares;
 2. each shared library that a wheel bundles, against a table reviewed by hand;
@@ -14,6 +15,7 @@ GPL and AGPL fail, LGPL passes (the libraries are replaceable files), unknown fa
 licence up and add a line that says why. Exit code 0, or 1 with one line per problem.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -32,6 +34,7 @@ ALLOWED = frozenset(
         *("HPND", "IJG", "ISC", "MIT", "MIT-0", "MIT-CMU", "MIT-Modern-Variant", "MPL-2.0"),
         *("OpenSSL", "PSF-2.0", "Unlicense", "Zlib", "libpng-2.0", "libtiff"),
         *("LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later"),
+        *("Apache-2.0 WITH LLVM-exception", "LicenseRef-Public-Domain"),
     }
 )
 # Share-alike binds whoever passes on the pictures; no picture, and no part of one, is in weights.
@@ -48,6 +51,7 @@ SPELLINGS = {
     "bsd-3-clause": "BSD-3-Clause",
     "mit license": "MIT",
     "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
+    "public domain": "LicenseRef-Public-Domain",
     "psfl": "PSF-2.0",
     "python software foundation license": "PSF-2.0",
 }
@@ -60,10 +64,12 @@ REVIEWED_PACKAGES = {
     "exifread": ("BSD-3-Clause", "no metadata; LICENSE in the wheel"),
     "iso4217": ("Unlicense", "public domain, says its metadata; the Unlicense says the same"),
     "jinja2": ("BSD-3-Clause", "classifier says BSD; three clauses in LICENSE.txt"),
+    "numba": ("BSD-2-Clause", "metadata says BSD; two clauses in LICENSE"),
     "numpy": (
         "BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0",
         "the expression is of the code; bundled libraries are checked below",
     ),
+    "omegaconf": ("BSD-3-Clause", "classifier says BSD; three clauses in LICENSE, and in antlr4's"),
     "pebble": ("LGPL-3.0-or-later", "metadata says LGPL; LICENSE is the LGPL 3; pure Python"),
     "pi-heif": (
         "BSD-3-Clause AND LGPL-3.0-or-later",
@@ -77,6 +83,13 @@ REVIEWED_PACKAGES = {
 REVIEWED_LIBRARIES = {
     "Xau": ("MIT", "libXau COPYING"),
     "aom": ("BSD-2-Clause", "libaom LICENSE"),
+    **{
+        f"arrow{part}": ("Apache-2.0", "Apache Arrow LICENSE.txt, with those of what it links")
+        for part in (
+            *("", "_acero", "_compute", "_dataset", "_flight", "_python", "_python_flight"),
+            *("_python_parquet_encryption", "_s3", "_substrait"),
+        )
+    },
     "avcodec": ("LGPL-2.1-or-later", "FFmpeg without --enable-gpl; its own bytes say so"),
     "avformat": ("LGPL-2.1-or-later", "as avcodec"),
     "avif": ("BSD-2-Clause", "libavif LICENSE"),
@@ -88,17 +101,21 @@ REVIEWED_LIBRARIES = {
     "de265": ("LGPL-3.0-or-later", "libde265 COPYING, the library"),
     "drm": ("MIT", "libdrm"),
     "freetype": ("FTL OR GPL-2.0-only", "FreeType LICENSE.TXT; we take the FTL"),
+    "geos": ("LGPL-2.1-or-later", "GEOS COPYING; LICENSE_GEOS in the wheel"),
+    "geos_c": ("LGPL-2.1-or-later", "as geos"),
     "gfortran": (GCC, "GCC run-time library"),
     "gomp": (GCC, "GCC run-time library"),
     "harfbuzz": ("MIT-Modern-Variant", "HarfBuzz COPYING"),
     "heif": ("LGPL-3.0-or-later", "libheif COPYING, the library"),
     "jpeg": ("IJG AND BSD-3-Clause AND Zlib", "libjpeg-turbo LICENSE.md"),
     "lcms2": ("MIT", "Little CMS LICENSE"),
+    "llvmlite": ("BSD-2-Clause AND Apache-2.0 WITH LLVM-exception", "llvmlite, and LLVM in it"),
     "lzma": ("0BSD", "liblzma, XZ Utils COPYING"),
     "onnxruntime": ("MIT", "ONNX Runtime LICENSE"),
     "onnxruntime_providers_shared": ("MIT", "ONNX Runtime LICENSE"),
     "openblasp": ("BSD-3-Clause", "OpenBLAS LICENSE"),
     "openjp2": ("BSD-2-Clause", "OpenJPEG LICENSE"),
+    "parquet": ("Apache-2.0", "as arrow"),
     "png16": ("libpng-2.0", "libpng LICENSE"),
     "quadmath": ("LGPL-2.1-or-later", "GCC run-time library"),
     "scipy_openblas": ("BSD-3-Clause", "OpenBLAS LICENSE"),
@@ -156,22 +173,24 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def closure(root: str, installed: dict[str, Distribution]) -> list[Distribution]:
-    """Return what a plain install of one package brings, the package itself left out.
+def closure(
+    root: str, installed: dict[str, Distribution], extras: Iterable[str] = ()
+) -> list[Distribution]:
+    """Return what an install of one package brings, the package itself left out.
 
     Raises:
         KeyError: if something required is not installed.
     """
     found: dict[str, Distribution] = {}
-    waiting = [(root, frozenset[str]())]
+    waiting = [(root, frozenset(extras))]
     seen = set(waiting)
     while waiting:
-        name, extras = waiting.pop()
+        name, asked = waiting.pop()
         found[name] = installed[name]
         for text in installed[name].requires or []:
             wanted = Requirement(text)
             if wanted.marker and not any(
-                wanted.marker.evaluate({"extra": extra}) for extra in extras | {""}
+                wanted.marker.evaluate({"extra": extra}) for extra in asked | {""}
             ):
                 continue
             item = (normal(wanted.name), frozenset(wanted.extras))
@@ -247,27 +266,39 @@ def check_cards(folder: Path) -> Iterator[Entry]:
             yield Entry("data", f"{name}: {source['name']}", source["licence"], problem)
 
 
-def check(installed: Iterable[Distribution], root: Path = ROOT) -> list[Entry]:
-    """Look at everything that a light install brings.
+def check(
+    installed: Iterable[Distribution], root: Path = ROOT, extras: Iterable[str] = ()
+) -> list[Entry]:
+    """Look at everything that a light install, or one with some extras, brings.
 
     Raises:
         KeyError: if counterproof or something that it requires is not installed.
     """
-    by_name = {normal(package.name): package for package in installed}
+    by_name: dict[str, Distribution] = {}
+    for package in installed:  # the first of a name is the one that is imported
+        by_name.setdefault(normal(package.name), package)
     entries = [
-        entry for package in closure("counterproof", by_name) for entry in check_package(package)
+        entry
+        for package in closure("counterproof", by_name, extras)
+        for entry in check_package(package)
     ]
     return entries + list(check_cards(root))
 
 
 def main() -> int:
     """Print what is wrong, or how much was found to be right."""
+    parser = argparse.ArgumentParser(description="Check the licences of what an install brings.")
+    parser.add_argument("--list", action="store_true", help="print everything that was looked at")
+    parser.add_argument("--extras", default="", help="names, with commas between them")
+    options = parser.parse_args()
+    extras = [name for name in options.extras.split(",") if name]
     try:
-        entries = check(distributions())
+        entries = check(distributions(), extras=extras)
     except KeyError as err:
-        print(f"licences: {err.args[0]} is not installed; pip install -c constraints.txt .")
+        wanted = f"'.[{','.join(extras)}]'" if extras else "."
+        print(f"licences: {err.args[0]} is not installed; pip install -c constraints.txt {wanted}")
         return 1
-    if "--list" in sys.argv[1:]:
+    if options.list:
         for entry in entries:
             print(f"{entry.kind:8} {entry.name:60} {entry.licence}")
     problems = [entry for entry in entries if entry.problem]

@@ -63,6 +63,14 @@ def test_only_what_a_plain_install_brings_is_looked_at(
     assert problems(licences, tmp_path, found) == ["deeper: licence AGPL-3.0-only"]
 
 
+def test_extras_are_looked_at_when_named(licences: ModuleType, tmp_path: Path) -> None:
+    install(tmp_path, "counterproof", 'Requires-Dist: more; extra == "extra"')
+    found = install(tmp_path, "more", "License-Expression: AGPL-3.0-only")
+    assert problems(licences, tmp_path, found) == []
+    said = [e.problem for e in licences.check(found, tmp_path, ["extra"]) if e.problem]
+    assert said == ["licence AGPL-3.0-only"]
+
+
 @pytest.mark.parametrize(
     ("fields", "ok"),
     [
