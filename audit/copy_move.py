@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-__all__ = ["MAX_SIDE", "MIN_SIDE", "CopyMove", "find_copy"]
+__all__ = ["MAX_DIFFERENCE", "MAX_SIDE", "MIN_SIDE", "CopyMove", "find_copy"]
 
 MIN_SIDE = 300
 """Smallest side in pixels; of nine smaller samples of CASIA1 with copied parts it found none."""
@@ -42,7 +42,7 @@ _MIN_HELD = 8  # matches inside the part
 _MIN_HELD_SHARE = 0.5  # of the matches that agree on the transform
 _MIN_AREA = 0.003  # of the picture
 _MIN_PIXELS = 2600
-_MAX_DIFFERENCE = 1.5  # of both places, over what coding explains
+MAX_DIFFERENCE = 1.5  # of both places, over what coding explains
 _MAX_GROWN = 2.0  # the same at the rim, where the part may end
 _LOOSE_COARSE = 0.4
 _MOST_GROWN = 4  # times the part that was verified
@@ -50,6 +50,8 @@ _MAX_LIGHTER = 2.0  # grey values between the means of both places
 _MAX_CONTRAST = 0.07  # between the spreads of both places, as a share
 _LEAST_NOISE = 0.5  # grey values squared: rounding, twice
 _MAX_MODELS = 4
+_MOST_FLAT = 0.08  # of a part: pixels like all their neighbours; at most 0.04 in 46 parts copied in
+# photographs, at least 0.11 in 20 places of drawings (docs/benchmarks.md, "Altered pictures")
 _LOSSLESS_QUALITY = 90  # a copy within a picture saved without loss differs by less
 
 
@@ -65,6 +67,8 @@ class CopyMove:
             most 1.5; 0 where nothing was verified.
         mask: both places, shape of the view that was looked at; None if none.
         boxes: of the two places, `(x, y, w, h)` in pixels of that view.
+        drawn: whether all that stands there twice is flat, as icons, letters and charts are:
+            these are copies of one another by nature.
     """
 
     applies: bool
@@ -73,6 +77,7 @@ class CopyMove:
     score: float = 0.0
     mask: Any = None
     boxes: tuple[tuple[int, int, int, int], ...] = ()
+    drawn: bool = False
 
 
 def find_copy(grey: "NDArray[np.uint8]", steps: Sequence[int] | None = None) -> CopyMove:
@@ -93,7 +98,7 @@ def find_copy(grey: "NDArray[np.uint8]", steps: Sequence[int] | None = None) -> 
         return CopyMove(False)
     places = np.array([point.pt for point in points], np.float32)
     sources, targets = _matches(places, descriptors)
-    best, noise = CopyMove(True), None
+    best, noise, drawn = CopyMove(True), None, False
     for _ in range(_MAX_MODELS):
         if len(sources) < _MIN_MATCHES:
             break
@@ -112,10 +117,11 @@ def find_copy(grey: "NDArray[np.uint8]", steps: Sequence[int] | None = None) -> 
         if _is_plausible(matrix):
             noise = _coding_noise(grey, steps) if noise is None else noise
             found = _verify(grey, noise, matrix, targets[inside])
+            drawn |= found.drawn
             if found.area > best.area:
                 best = found
         sources, targets = sources[~inside], targets[~inside]
-    return best
+    return CopyMove(True, drawn=True) if drawn and not best.area else best
 
 
 def _matches(places: "Floats", descriptors: "Floats") -> "tuple[Floats, Floats]":
@@ -203,11 +209,14 @@ def _verify(grey: Any, noise: "Floats", matrix: Any, targets: "Floats") -> CopyM
     difference = _difference(plain - moved, noise, there)
     spread = float(plain[there].std()), float(moved[there].std())
     if (
-        difference > _MAX_DIFFERENCE
+        difference > MAX_DIFFERENCE
         or abs(float((plain - moved)[there].mean())) > _MAX_LIGHTER
         or abs(spread[0] / max(spread[1], 1e-6) - 1) > _MAX_CONTRAST
     ):
         return nothing
+    around = np.ones((3, 3), np.uint8)
+    if (cv2.dilate(grey, around) == cv2.erode(grey, around))[there].mean() > _MOST_FLAT:
+        return CopyMove(True, len(targets), drawn=True)
     whole = _grown(there, plain - moved, noise, coarse, inside)
     back = cv2.warpAffine(
         whole, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP

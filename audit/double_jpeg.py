@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["MIN_SIDE", "DoubleJpeg", "find_once_coded"]
+__all__ = ["MIN_SCORE", "MIN_SIDE", "DoubleJpeg", "find_once_coded"]
 
 MIN_SIDE = 256
 _MAX_FIRST = 40  # largest first step that is sought
@@ -50,7 +50,7 @@ _MAX_VOTE = 4.0  # nats that one frequency of one block may give
 _WINDOW = 5  # blocks
 _ONCE = 0.5  # mean vote, in nats, of a block that was coded once
 _MIN_REGION = 40  # blocks
-_MIN_SCORE = 2.0
+MIN_SCORE = 2.0
 _MAX_ONCE_OF_CLASS = 0.5  # share of the dark, the middle or the light blocks that vote once
 _LEAST_COMB = 8.0  # nats by which a region must be explained better, beside those of chance
 _MIN_COMBS = 3
@@ -166,7 +166,7 @@ def _regions(once: Any, votes: Any, told: Any, first: tuple[int, ...]) -> Double
         if area < _MIN_REGION or number < _MIN_REGION // 2:
             continue
         score = float(votes[there].mean())
-        if score < _MIN_SCORE:
+        if score < MIN_SCORE:
             continue
         mask[labels == label] = 1
         boxes.append((8 * x, 8 * y, 8 * w, 8 * h))

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["Face", "FaceDetector", "FacesAnalyzer", "grown"]
+__all__ = ["MIN_SCORE_TILE", "MIN_SCORE_WHOLE", "Face", "FaceDetector", "FacesAnalyzer", "grown"]
 
 SIDE = 256
 _STRIDES = ((16, 2), (8, 6))  # grid cells a side, anchors a cell
 _MAX_VIEW = 1536
-_MIN_SCORE_WHOLE = 0.75
-_MIN_SCORE_TILE = 0.8
+MIN_SCORE_WHOLE = 0.75
+MIN_SCORE_TILE = 0.8
 _MIN_TILE = 128  # enlarged to the model's side, for faces from about 18 pixels on
 _MIN_SHARE = 0.07  # of a view's side: below it the model guesses
 _MAX_OVERLAP = 0.3
@@ -111,19 +111,19 @@ class FaceDetector:
         rows = raw[0, :, :4] / SIDE  # [896, cx cy w h]
         rows[:, :2] += self._anchors
         joined = np.concatenate([rows, scores[:, None]], axis=1).astype(np.float32)
-        return np.asarray(joined[scores >= _MIN_SCORE_WHOLE], dtype=np.float32)
+        return np.asarray(joined[scores >= MIN_SCORE_WHOLE], dtype=np.float32)
 
 
 def _views(width: int, height: int) -> Iterator[tuple[int, int, int, float]]:
     """Yield squares to look at, `(x, y, side)`, and the least score that counts there."""
     longest = max(width, height)
-    yield 0, 0, longest, _MIN_SCORE_WHOLE
+    yield 0, 0, longest, MIN_SCORE_WHOLE
     side = longest // 2
     while side >= _MIN_TILE:
         step = side * 2 // 3
         for y in range(0, max(1, height - side // 3), step):
             for x in range(0, max(1, width - side // 3), step):
-                yield x, y, side, _MIN_SCORE_TILE
+                yield x, y, side, MIN_SCORE_TILE
         side //= 2
 
 

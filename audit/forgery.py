@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from counterproof.analysis import Analyzer, Observation, Stage
 from counterproof.audit.forgery_methods import Answer, answers
+from counterproof.audit.measured import rate
 from counterproof.findings import Basis, Blob, Claim, Fact, Finding, Severity
 from counterproof.images import ImageFile
 
@@ -33,24 +34,23 @@ class Worth:
         claim: `altered` counts for the status; `edited` is shown and moves none.
         basis: how it is known.
         severity: what is at stake.
-        rates: lower end of the share found and upper end of the share accused, 95 %, where it was
-            measured on enough innocent photographs to count; else None.
+        counts: whether it was measured on enough innocent photographs to count in the combination.
     """
 
     claim: Claim
     basis: Basis
     severity: Severity
-    rates: tuple[float, float] | None = None
+    counts: bool = False
 
 
 WORTH = {
-    "copy_move": Worth(Claim.EDITED, Basis.STATISTICAL, Severity.LOW, (0.868, 0.0159)),
-    "grid": Worth(Claim.ALTERED, Basis.STATISTICAL, Severity.MEDIUM, (0.88, 0.0117)),
-    "double_jpeg": Worth(Claim.EDITED, Basis.STATISTICAL, Severity.LOW, (0.636, 0.057)),
+    "copy_move": Worth(Claim.EDITED, Basis.STATISTICAL, Severity.LOW, counts=True),
+    "grid": Worth(Claim.ALTERED, Basis.STATISTICAL, Severity.MEDIUM, counts=True),
+    "double_jpeg": Worth(Claim.EDITED, Basis.STATISTICAL, Severity.LOW, counts=True),
     "noise": Worth(Claim.EDITED, Basis.HEURISTIC, Severity.LOW),
     "metadata": Worth(Claim.EDITED, Basis.DECLARED, Severity.INFO),
 }
-"""By method. Source of the rates: docs/benchmarks.md, "Altered pictures"."""
+"""By method; how often each errs stands in `measured`."""
 
 
 class ForgeryAnalyzer(Analyzer):
@@ -60,7 +60,7 @@ class ForgeryAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("forgery",)
     stage: ClassVar[Stage] = Stage.DEEP
     timeout_s: ClassVar[float] = 60.0
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield the answer of each method, and findings with maps where one supports.
@@ -78,8 +78,8 @@ class ForgeryAnalyzer(Analyzer):
     def _finding(self, image: ImageFile, answer: Answer) -> Iterator[Observation]:
         worth = WORTH[answer.method]
         details = dict(answer.details)
-        if worth.rates:
-            details["likelihood"] = likelihood_word(*worth.rates)
+        if worth.counts:
+            details["likelihood"] = _word(_ratio_of(answer.method))
         evidence: tuple[str, ...] = ()
         if answer.mask is not None:
             evidence = (f"{answer.method.replace('_', '-')}.png",)
@@ -106,10 +106,10 @@ def combined(said: Sequence[Answer]) -> str:
     Returns:
         `supports: <word>`, `no_support`, or `not_applicable: <reason>`.
     """
-    counted = [(answer, rates) for answer in said if (rates := WORTH[answer.method].rates)]
-    if all(answer.word == "not_applicable" for answer, _ in counted):
+    counted = [answer for answer in said if WORTH[answer.method].counts]
+    if all(answer.word == "not_applicable" for answer in counted):
         return "not_applicable: no method with stated error rates applies"
-    ratios = [_ratio(*rates) for answer, rates in counted if answer.word == "supports"]
+    ratios = [_ratio_of(answer.method) for answer in counted if answer.word == "supports"]
     if not ratios:
         return "no_support"
     return f"supports: {_word(max(ratios))}"
@@ -126,6 +126,15 @@ def likelihood_word(found: float, accused: float) -> str:
     ('moderate', 'limited', 'moderately strong')
     """
     return _word(_ratio(found, accused))
+
+
+def _ratio_of(method: str) -> float:
+    """Return the ratio of a method that counts: its lowest share found, over its most accused."""
+    found = rate(f"forgery.{method}", "found")
+    accused = rate(f"forgery.{method}", "accused")
+    assert found
+    assert accused
+    return _ratio(found.low, accused.high)
 
 
 def _ratio(found: float, accused: float) -> float:

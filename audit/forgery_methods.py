@@ -73,6 +73,8 @@ def copy_move(image: ImageFile) -> Answer:
     found = find_copy(grey, [round(step * scale) for step in steps] if steps else None)
     if not found.applies:
         return _not("copy_move", "too little detail")
+    if found.drawn:
+        return _not("copy_move", "what stands there twice is drawn, not photographed")
     if not found.area:
         return Answer("copy_move", "no_support")
     return Answer(

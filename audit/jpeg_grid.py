@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MIN_SIDE", "Grid", "find_foreign_grid"]
+__all__ = ["MAX_FOREIGN", "MIN_SIDE", "Grid", "find_foreign_grid"]
 
 MIN_SIDE = 128
 _ZERO = 0.5  # a coefficient that rounds to none
 _MAX_LOG_NFA = -4.0  # of the picture's own grid: at most one of 10,000 pictures of noise
-_MAX_FOREIGN = -12.0  # of a foreign region; textures are no noise: see docs/benchmarks.md
+MAX_FOREIGN = -12.0  # of a foreign region; textures are no noise: see docs/benchmarks.md
 _MIN_LEAD = 1.5  # of the picture's grid over the next: after scaling, the grid drifts
 _MAX_KINDS = 2  # more foreign grids are a scaled picture's own, not parts put in
 _MIN_BLOCKS = 12
@@ -90,7 +90,7 @@ def find_foreign_grid(luma: "NDArray[np.float32]") -> Grid:
             if voting < _MIN_BLOCKS:
                 continue
             nfa = tests + _log_tail(voting, max(w * h, voting))
-            if nfa < _MAX_FOREIGN:
+            if nfa < MAX_FOREIGN:
                 mask[labels == label] = 1
                 kinds.add(number)
                 boxes.append((8 * x, 8 * y, 8 * w, 8 * h))

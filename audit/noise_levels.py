@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "MIN_SIDE", "NoiseLevels", "find_other_noise"]
+__all__ = ["BLOCK", "FACTOR", "MIN_SIDE", "NoiseLevels", "find_other_noise"]
 
 MIN_SIDE = 400
 BLOCK = 16
@@ -30,7 +30,7 @@ _SMOOTH = 0.5  # share of the blocks, those with the least coarse detail, that a
 _LEAST_NOISE = 0.7  # grey values; below it, coding or smoothing has taken the noise away
 _MIN_NOISY = 0.8  # share of smooth blocks that must show so much
 _MIN_BLOCKS = 200
-_FACTOR = 6.0  # between a part's noise and the rest's: lower ones stand in many photographs
+FACTOR = 6.0  # between a part's noise and the rest's: lower ones stand in many photographs
 _MIN_REGION = 60  # blocks
 _NEAR_END = 12  # of 0 to 255
 
@@ -84,7 +84,7 @@ def find_other_noise(luma: "NDArray[np.float32]") -> NoiseLevels:
     level = float(np.median(noise[smooth]))
     mask = np.zeros((rows, columns), np.uint8)
     best = 0.0
-    for other in (ratio > _FACTOR, ratio < 1 / _FACTOR):
+    for other in (ratio > FACTOR, ratio < 1 / FACTOR):
         part = cv2.morphologyEx((other & smooth).astype(np.uint8), cv2.MORPH_CLOSE, _square(3))
         count, labels, _, _ = cv2.connectedComponentsWithStats(part, connectivity=4)
         for label in range(1, count):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Quad = NDArray[np.float32]
 
 __all__ = [
+    "MIN_SCORE",
     "Line",
     "Place",
     "TextAnalyzer",
@@ -40,7 +41,7 @@ _MAX_PIXELS = 16_000_000  # of a larger picture a smaller copy is read
 _TILE = 736  # in larger ones the model overlooks single short lines
 _OVERLAP = 192
 _MIN_SIDE = 64
-_MIN_SCORE = 0.5  # RapidOCR's own
+MIN_SCORE = 0.5  # RapidOCR's own
 _MAX_LINES = 1_000
 _CHECKED = ("card", "iban", "document", "id_number")
 
@@ -92,7 +93,7 @@ def views(pixels: "Pixels") -> Iterator[list[Line]]:
             if not any(_is_same(box, other) for other in known):
                 known.append(box)
                 text, score = read_line(view, quad)
-                if text.strip() and score >= _MIN_SCORE:
+                if text.strip() and score >= MIN_SCORE:
                     lines.append(Line(text, box))
             if len(known) >= _MAX_LINES:
                 break

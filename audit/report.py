@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from counterproof.analysis import Stage
 from counterproof.audit import thumbnails
+from counterproof.audit.measured import MEASURED, thresholds
 from counterproof.audit.model_section import section_of
 from counterproof.audit.overview import Overview, bars, distances, lengths
 from counterproof.audit.page import Coverage, Page, missing, page
@@ -119,6 +120,8 @@ def write_report(
         "model": section_of(case, words),
         "today": settings.as_of,
         "cards_of_models": list(cards()),
+        "measured": MEASURED,
+        "levels": thresholds(),
         "made_at": (made_at or now()).isoformat(sep=" ", timespec="minutes"),
         "single": False,
     }
@@ -172,6 +175,8 @@ def write_page(
         "missing": missing(words, coverage),
         "case_notes": [],
         "cards_of_models": list(cards()),
+        "measured": MEASURED,
+        "levels": thresholds(),
         "made_at": (made_at or now()).isoformat(sep=" ", timespec="minutes"),
         "single": True,
     }

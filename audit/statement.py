@@ -1,17 +1,18 @@
 """A public page of methods: what each check is, how often it errs, on how many, and its limits.
 
-Figures come from the cards beside the models and from nowhere else: a method without a measured
-figure is listed as such.
+Figures come from the cards beside the models and from `measured`: a method without a measured
+figure is listed without one.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from counterproof import __version__
 from counterproof.analysis import Analyzer
+from counterproof.audit.measured import MEASURED, Measured, thresholds
 from counterproof.settings import Settings
 from counterproof.weights import ModelCard
 
@@ -37,6 +38,8 @@ class Statement:
 
     methods: tuple[Method, ...]
     cards: tuple[ModelCard, ...]
+    measured: tuple[Measured, ...]
+    thresholds: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """Return the statement as JSON values (schema `counterproof.statement/1`)."""
@@ -51,6 +54,21 @@ class Statement:
                     "prefixes": list(item.prefixes),
                 }
                 for item in self.methods
+            ],
+            "measured": [
+                {
+                    "code": item.code,
+                    "kind": item.kind,
+                    "hits": item.hits,
+                    "n": item.n,
+                    "value": item.value,
+                    "low": item.low,
+                    "high": item.high,
+                    "threshold": self.thresholds.get(item.code),
+                    "set": item.set,
+                    "command": item.command,
+                }
+                for item in self.measured
             ],
             "models": [
                 {
@@ -90,7 +108,7 @@ def statement(settings: Settings) -> Statement:
     from counterproof.audit import registry
 
     made = [factory(settings) for factory in registry.available().values()]
-    return Statement(tuple(_method(item) for item in made), tuple(cards()))
+    return Statement(tuple(_method(item) for item in made), tuple(cards()), MEASURED, thresholds())
 
 
 def _method(item: Analyzer) -> Method:

@@ -247,6 +247,7 @@ def main() -> None:
     parser.add_argument("--split", choices=["tune", "report"], default="report")
     parser.add_argument("--most", type=int, default=1200)
     parser.add_argument("--skip", type=int, default=0, help="photographs of an earlier run")
+    parser.add_argument("--stop", type=int, default=1 << 30, help="number of the one to end before")
     parser.add_argument("--source", type=int, default=30, help="most photographs of one source")
     parser.add_argument("--megapixels", type=float, default=13, help="larger ones are left out")
     parser.add_argument("--changed", type=int, default=100, help="photographs that are changed")
@@ -262,7 +263,7 @@ def main() -> None:
         return
     other: Any = None
     paths = photographs(args.photos, args.split, args.source, args.most, int(args.megapixels * 1e6))
-    for number, path in enumerate(paths):
+    for number, path in enumerate(paths[: args.stop]):
         if number < args.skip:
             continue
         try:

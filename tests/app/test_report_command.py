@@ -70,9 +70,18 @@ def test_a_statement_of_methods(tmp_path: Path) -> None:
     figures = [metric for model in found["models"] for metric in model["metrics"]]
     assert figures
     assert all(metric["n"] > 0 and metric["low"] <= metric["value"] for metric in figures)
+    counted = {(item["code"], item["kind"]): item for item in found["measured"]}
+    assert ("forgery.copy_move", "accused") in counted
+    assert all(
+        item["low"] <= item["value"] <= item["high"]
+        and item["n"] > 0
+        and item["threshold"] is not None
+        for item in counted.values()
+    )
     text = page.read_text()
     assert "<script" not in text
     assert figures[0]["name"] in text
+    assert "forgery.double_jpeg" in text
     assert "expected a name" in str(run("report", "statement", "-o", tmp_path / "s.pdf").exception)
 
 

@@ -89,6 +89,30 @@ def analyze(data: bytes, tmp_path: Path) -> tuple[list[Finding], dict[str, Any],
 
 
 @pytest.mark.parametrize("quality", [90, 70])
+def drawing() -> Any:
+    """A page with a diagram that stands on it twice."""
+    rng = np.random.default_rng(5)
+    page = Image.new("RGB", (640, 480), "white")
+    sign = Image.new("RGB", (240, 200), "white")
+    draw = ImageDraw.Draw(sign)
+    for _ in range(40):
+        x, y, w, h = (int(value) for value in rng.integers(6, 170, 4))
+        colour = tuple(int(value) for value in rng.integers(0, 220, 3))
+        draw.ellipse([x, y, x + w // 4, y + h // 5], fill=colour, outline="black")
+    page.paste(sign, (30, 20))
+    page.paste(sign, (341, 247))
+    return np.asarray(page)
+
+
+def test_what_is_drawn_twice_is_not_judged() -> None:
+    for data in (saved(drawing(), 85), saved(drawing(), 70)):
+        answer = METHODS["copy_move"](ImageFile.open(data))
+        assert (answer.word, answer.reason) == (
+            "not_applicable",
+            "what stands there twice is drawn, not photographed",
+        )
+
+
 def test_a_part_that_stands_twice(quality: int) -> None:
     found = find_copy(grey(decoded(saved(copied(), quality))))
     truth = np.zeros((360, 480), bool)
