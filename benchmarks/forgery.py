@@ -109,8 +109,10 @@ def screenshot(pixels: Any, kind: str) -> bytes:
 
 
 def base(pixels: Any, side: int) -> Any:
-    """Return the picture with a longest side of so many pixels, so that no grid is left."""
+    """Return the picture with a longest side of so many pixels or less, so that no grid is left."""
     scale = side / max(pixels.shape[:2])
+    if 0.95 < scale < 1.05:
+        scale *= 0.85
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way)
 
@@ -167,7 +169,16 @@ def changed(pixels: Any, other: Any, rng: random.Random) -> Iterator[tuple[str, 
 
 
 def casia(root: Path) -> Iterator[tuple[str, bytes, Any]]:
-    """Yield CASIA's samples, each side by side: the changed picture, the original, the mask."""
+    """Yield CASIA's samples.
+
+    Those of the first set show the changed picture, the original and the mask side by side; those
+    of the second are files as they are, each with its mask beside it.
+    """
+    for mask in sorted(root.glob("*_gt.png")):
+        path = mask.with_name(mask.name.replace("_gt.png", ".jpg"))
+        kind = "copied, CASIA2" if "__Tp_S_" in path.name else "put in, CASIA2"
+        truth = (decoded(mask.read_bytes())[:, :, 0] > 127).astype(np.uint8)
+        yield kind, path.read_bytes(), truth
     for path in sorted(root.glob("*_combine.png")):
         whole = decoded(path.read_bytes())
         third = whole.shape[1] // 3
@@ -219,10 +230,18 @@ class Tally:
             self.log.write(json.dumps([kind, path, truth is not None, said, scores]) + "\n")
             self.log.flush()
 
+    def add(self, lines: list[str]) -> None:
+        """Take in what earlier runs logged."""
+        for kind, _, _, said, scores in map(json.loads, lines):
+            for name, word in said.items():
+                self.words[kind, name][word] += 1
+            for name, score in scores.items():
+                self.scores[kind, name].append(score)
+
     def print(self) -> None:
         """Print the rates, with their intervals."""
         for name in self.methods:
-            print(f"\n{name}: {np.mean(self.cost[name]):.2f} CPU s a picture")
+            print(f"\n{name}: {np.mean(self.cost[name] or [0]):.2f} CPU s a picture")
             total: Counter[str] = Counter()
             for (kind, method), words in self.words.items():
                 if method == name and kind.startswith("innocent"):
@@ -243,6 +262,7 @@ class Tally:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("photos", type=Path)
+    parser.add_argument("--sum", action="store_true", help="PHOTOS is a log: print its figures")
     parser.add_argument("--casia", action="store_true", help="the folder holds CASIA's samples")
     parser.add_argument("--split", choices=["tune", "report"], default="report")
     parser.add_argument("--most", type=int, default=1200)
@@ -256,6 +276,10 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     tally = Tally(args.log, args.only)
+    if args.sum:
+        tally.add(args.photos.read_text().splitlines())
+        tally.print()
+        return
     if args.casia:
         for kind, data, truth in casia(args.photos):
             tally.ask(kind, "", data, truth)
