@@ -31,6 +31,7 @@ REASONS = ("key_published", "issuer_revoked")
 
 _SCHEMA = "counterproof.advisories/1"
 _FILE = "advisories.json"
+_ORGANISATION = NameOID.ORGANIZATION_NAME
 _MAX_BYTES = 4 * 2**20
 
 
@@ -48,7 +49,7 @@ class Advisory:
         sha256: of the certificate, hex; empty if the entry is not about one certificate.
         issuer: RFC 4514 name of the issuer; empty if unknown.
         serial: hex, without leading zeros; empty if unknown.
-        organisation: of the subject, lower case; empty unless it is what counts.
+        organisation: of the subject or of its issuer, lower case; empty unless it is what counts.
         issued_from: first day on which a matching certificate came into force; None for any.
         issued_until: last such day; None for any.
         known: day since which this is known.
@@ -77,7 +78,8 @@ class Advisory:
         if self.serial:
             serial = f"{certificate.parsed.serial_number:x}"
             return serial == self.serial and certificate.issuer.rfc4514_string() == self.issuer
-        named = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+        names = (certificate.subject, certificate.issuer)
+        named = [item for name in names for item in name.get_attributes_for_oid(_ORGANISATION)]
         return any(str(item.value).strip().lower() == self.organisation for item in named)
 
     def to_json(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from counterproof.errors import UserError
 from counterproof.provenance.advisories import REASONS, Advisories, load_advisories
@@ -118,6 +120,20 @@ def test_an_issuer_on_the_list_takes_its_signers_along(
     issuer = read_certificates(signing.pem(authority.intermediate), "issuer")[0]
     advise(signing.home(authority), sha256=fingerprint(issuer))
     assert signing.look(data, authority).answers[1] == "revoked"
+
+
+def test_an_organisation_counts_in_the_issuer_too(signing: Any, make_authority: Any) -> None:
+    """A camera's certificate may name the camera, and only its issuer the maker."""
+    maker = make_authority("NIKON CORPORATION")
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Camera 1")])
+    (nikon,) = (entry for entry in load_advisories().entries if entry.organisation)
+    for day, known in ((dt.date(2025, 9, 1), True), (dt.date(2025, 10, 1), False)):
+        first = dt.datetime.combine(day, dt.time(), dt.UTC)
+        made = signing.certificate(
+            subject, maker.key, maker.intermediate.subject, maker.middle_key, first=first
+        )
+        (certificate,) = read_certificates(signing.pem(made), "made")
+        assert nikon.matches(certificate) is known
 
 
 def test_a_parent_on_the_list_is_not_verified(
