@@ -33,7 +33,7 @@ from counterproof.audit.model_distances import (
     secondary,
 )
 from counterproof.audit.model_pictures import VECTOR_SIDE, Pictures, kept_path, read_folder
-from counterproof.errors import ImageError
+from counterproof.errors import ImageError, UserError
 from counterproof.findings import Relation
 from counterproof.images import ImageFile
 from counterproof.settings import Settings
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from counterproof.audit.copy_search import Match, Query, Searcher
+    from counterproof.audit.model_drawn import Draw
 
 __all__ = ["NON_MEMBERS", "SCHEMA", "Answer", "ModelAudit", "audit_model", "clopper_pearson"]
 
@@ -97,29 +98,41 @@ class ModelAudit:
 
 
 def audit_model(
-    generated: str | os.PathLike[str],
+    generated: "str | os.PathLike[str] | Draw",
     training: str | os.PathLike[str],
     holdout: str | os.PathLike[str] | None = None,
     *,
     settings: Settings,
     advance: Callable[[str], None] = lambda _path: None,
+    drawn: str | os.PathLike[str] | None = None,
+    count: int = 1000,
 ) -> ModelAudit:
-    """Audit a folder of generated pictures against the pictures the model was trained on.
+    """Audit a model's pictures against those it was trained on.
 
     What was read of the pictures is kept in `settings.home/audits`, so that an audit that was
     stopped, or is repeated with other folders, does not read them anew.
 
     Args:
-        generated: folder of the model's output.
+        generated: folder of the model's output; or a callable that draws: it takes a number of
+            pictures and a seed, and returns `uint8` RGB, shape (N, H, W, 3).
         training: folder of its training pictures.
         holdout: folder of pictures like them that the model has not seen.
         settings: where to keep what was read, and limits.
         advance: called with each path when it is read.
+        drawn: folder where a callable's pictures are kept; what is there is not drawn again.
+        count: how many it draws.
 
     Raises:
-        UserError: if a folder is missing, or holds fewer than two readable pictures.
+        UserError: if a folder is missing, or holds fewer than two readable pictures, or a
+            callable comes without a folder or returns something else.
     """
     from counterproof.audit.copy_search import Searcher
+    from counterproof.audit.model_drawn import draw_into
+
+    if callable(generated):
+        if drawn is None:
+            raise UserError("expected drawn=FOLDER, where the model's pictures are to be kept")
+        generated = draw_into(generated, drawn, count, advance)
 
     unread: list[str] = []
     members = read_folder(training, "training", settings, advance, unread, searched=False)

@@ -81,6 +81,48 @@ def test_clean_output_is_clear(folders: dict[str, Path], tmp_path: Path) -> None
     assert all(item.answer != "found" for item in found.answers if "duplicates" not in item.code)
 
 
+def test_a_model_may_draw_its_own_pictures(folders: dict[str, Path], tmp_path: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def draw(n: int, seed: int) -> NDArray[np.uint8]:
+        asked.append((n, seed))
+        return np.stack(
+            [scene(3 if seed + i == 51 else 2000 + seed + i)[:, :, ::-1] for i in range(n)]
+        )
+
+    settings, drawn = Settings(home=tmp_path), tmp_path / "drawn"
+    for _ in range(2):  # the second time nothing is drawn
+        found = audit_model(draw, folders["training"], settings=settings, drawn=drawn, count=53)
+        assert (found.answers[0].k, found.answers[0].n) == (1, 53)
+        assert Path(found.relations[0].details["generated"]).name == "000051.png"
+    assert asked == [(50, 0), (3, 50)]
+    with pytest.raises(UserError, match="drawn=FOLDER"):
+        audit_model(draw, folders["training"], settings=settings)
+    with pytest.raises(UserError, match="uint8 RGB"):
+        audit_model(
+            lambda n, _seed: np.zeros((n, 3, 8, 8), np.uint8),
+            folders["training"],
+            settings=settings,
+            drawn=tmp_path / "other",
+        )
+
+
+def test_a_picture_that_lies_near_must_agree_as_well(tmp_path: Path) -> None:
+    """Pale things on white floors lie near each other; a picture that is repeated near itself."""
+    rng = np.random.default_rng(0)
+    far = [np.full((40, 40, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(30)]
+    soft = np.zeros((40, 40, 3), np.uint8)
+    soft[10:30, 10:30] = 60
+    training = fill(tmp_path / "training", [*far, *[soft] * 30])
+    other = np.zeros((40, 40, 3), np.uint8)
+    other[14:36, 4:16] = 40
+    made = fill(tmp_path / "made", [other, np.full((40, 40, 3), 128, np.uint8)])
+    settings = Settings(home=tmp_path)
+    assert audit_model(made, training, settings=settings).answers[0].k == 0
+    copied = fill(tmp_path / "copied", [soft + 6, np.full((40, 40, 3), 128, np.uint8)])
+    assert audit_model(copied, training, settings=settings).answers[0].k == 1
+
+
 def test_a_picture_that_has_gone_from_training_is_forgotten(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
