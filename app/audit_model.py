@@ -78,7 +78,8 @@ def model(
             d = relation.details
             says = words.ui("audit.pair", by=words.ui(f"index.by.{d['by']}"))
             region, source = d.get("region"), d.get("source_region")
-            pairs.append(Pair(d["generated"], d["training"], says, region, source))
+            labels = ("audit.generated", "audit.training")
+            pairs.append(Pair(d["generated"], d["training"], says, region, source, labels))
         headline = found.answers[0]
         lead = [
             words.ui(f"audit.lead.{headline.answer}", k=headline.k, of=headline.n),

@@ -1,6 +1,6 @@
 """The case: one SQLite file that holds everything a scan computed.
 
-    meta      schema, version and state of the case
+    meta      schema, version and state of the case, how many indices it was compared with
     source    path, size, mtime → sha256: what lay where, in which order it was last scanned
     record    (sha256, sidecar, fingerprint) → JSON: what was found, whatever the file's name
     relation  what holds between pictures

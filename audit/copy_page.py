@@ -34,6 +34,7 @@ class Pair:
         says: one sentence about both.
         region: what of the picture shows the work, in its pixels; None for all of it.
         source: what of the work is shown, in its pixels; None for all of it.
+        labels: codes of the words for the two.
     """
 
     picture: str
@@ -41,6 +42,7 @@ class Pair:
     says: str
     region: Box | None = None
     source: Box | None = None
+    labels: tuple[str, str] = ("index.picture", "index.reference")
 
 
 def write_pairs(
@@ -74,7 +76,7 @@ def write_pairs(
     ]
     if table:
         head, *rows = table
-        parts.append('<div class="scroll" tabindex="0"><table><thead><tr>')
+        parts.append('<div class="scroll" tabindex="0"><table class="asked"><thead><tr>')
         parts += [f"<th>{escape(cell)}</th>" for cell in head]
         parts.append("</tr></thead><tbody>")
         for row in rows:
@@ -83,11 +85,10 @@ def write_pairs(
             parts.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
         parts.append("</tbody></table></div>")
     for pair in pairs[:_MAX_PAIRS]:
-        parts.append(f'<section><p class="note">{escape(pair.says)}</p><div class="pair">')
-        named = (
-            ("index.picture", pair.picture, pair.region),
-            ("index.reference", pair.reference, pair.source),
-        )
+        parts.append(f'<section class="match"><p class="note">{escape(pair.says)}</p>')
+        parts.append('<div class="pair">')
+        paths, boxes = (pair.picture, pair.reference), (pair.region, pair.source)
+        named = zip(pair.labels, paths, boxes, strict=True)
         for key, path, box in named:
             label = f"<b>{escape(words.ui(key))}</b> {escape(visible(path))}"
             parts.append(f"<figure><figcaption>{label}</figcaption>{_view(path, box, limits)}")

@@ -191,6 +191,7 @@ def _twins(searcher: "Searcher") -> set[int]:
 def _copies(folder: Pictures, members: Pictures, searcher: "Searcher") -> dict[int, Relation]:
     """Return the pictures of a folder that are near-copies of a training picture."""
     nearest, ratio, mirrored = _relative(folder, members)
+    given = {display_path(os.path.abspath(path)): display_path(path) for path in members.paths}
     found: dict[int, Relation] = {}
     for start in range(0, len(folder), _BATCH):
         numbers = range(start, min(start + _BATCH, len(folder)))
@@ -205,6 +206,7 @@ def _copies(folder: Pictures, members: Pictures, searcher: "Searcher") -> dict[i
                 details["sha256"] = members.digests[nearest[number]]
             if details is not None:
                 sha256 = details.pop("sha256")
+                details["training"] = given.get(details["training"], details["training"])
                 details = {"generated": display_path(path), **details}
                 found[number] = Relation("copy", (query.sha256, sha256), "copy.of", details)
     return found

@@ -99,10 +99,13 @@ def section_of(case: "Case", words: Catalogue) -> ModelSection | None:
         return None
     head = answers[0].details
     pairs = [item for item in case.relations() if item.kind == PAIR]
-    named = (visible(head["folders"].get(name, "")) for name in ("generated", "training"))
+    named = {name: visible(path) for name, path in head["folders"].items()}
+    folders = words.ui("audit.folders", **named)
+    if "holdout" in named:
+        folders += " " + words.ui("audit.unseen", holdout=named["holdout"])
     return ModelSection(
         words.ui(f"audit.lead.{head['answer']}", k=head["k"], of=head["n"]),
-        words.ui("audit.folders", generated=next(named), training=next(named)),
+        folders,
         tuple(_rows(answers, words)),
         tuple(_shown(case, item, words) for item in pairs[:_MOST_PAIRS]),
         max(0, len(pairs) - _MOST_PAIRS),
@@ -122,7 +125,7 @@ def _rows(answers: list[Relation], words: Catalogue) -> Iterator[Row]:
 
 def _shown(case: "Case", pair: Relation, words: Catalogue) -> Shown:
     sides = []
-    names = (("index.picture", "generated"), ("index.reference", "training"))
+    names = (("audit.generated", "generated"), ("audit.training", "training"))
     for sha256, (label, name) in zip(pair.members, names, strict=True):
         blob = case.blob(sha256, _VIEW.name)
         data = f"data:image/webp;base64,{base64.b64encode(blob.data).decode()}" if blob else ""

@@ -345,7 +345,7 @@ def missing(words: Catalogue, coverage: Coverage) -> list[Line]:
     for prefix in ("c2pa", "label", "trace", "watermark", "detector", "forgery", "privacy", "copy"):
         if prefix in coverage.ran:
             continue
-        why = words.ui("gap.absent")
+        why = words.ui("gap.copy.why" if prefix == "copy" else "gap.absent")
         if (stage := coverage.later.get(prefix)) is not None:
             why = words.ui("gap.profile", profile=coverage.profile, other=stage.value)
             if Stage(coverage.profile or "deep").includes(stage):

@@ -82,7 +82,7 @@ def write_report(
     records = _aside(overview.watch(judge_all(case.records(scan), settings)), asides, settings)
     found = gather(records, words)
     run = case.run()
-    coverage = coverage_of(run, settings)
+    coverage = coverage_of(run, settings, compared=case.meta("indices") not in ("", "0"))
     leaves = [Leaf(_anchor(r, n), page(r, words, coverage)) for n, r in enumerate(found.pages)]
     _name_apart(leaves)
     few = found.total <= _LARGE_UP_TO
@@ -210,11 +210,17 @@ def _name_apart(leaves: list[Leaf]) -> None:
             leaf.anchor = f"{leaf.anchor}-{count}"
 
 
-def coverage_of(run: RunInfo, settings: Settings) -> Coverage:
-    """Tell which checks a scan ran, and which it would run with another profile."""
+def coverage_of(run: RunInfo, settings: Settings, *, compared: bool = False) -> Coverage:
+    """Tell which checks a scan ran, and which it would run with another profile.
+
+    Args:
+        run: of the scan.
+        settings: of now.
+        compared: whether the scan was given an index of works.
+    """
     from counterproof.audit import registry
 
-    ran: set[str] = set()
+    ran: set[str] = {"copy"} if compared else set()
     later: dict[str, Stage] = {}
     for name, factory in registry.available().items():
         analyzer = factory(settings)

@@ -186,3 +186,4 @@ def relate(case: Case, settings: Settings) -> None:
     """Find anew what holds between the pictures of a case."""
     for name, relator in registry.relators().items():
         case.replace_relations(name, relator(case, settings))
+    case.set_meta("indices", str(len(settings.indices)))
