@@ -173,12 +173,20 @@ def relate(case: "Case", leaves: list[Leaf], words: Catalogue) -> None:
         for member in relation.members:
             for leaf in pages.get(member, ()):
                 others = [item for item in relation.members if item != member]
-                paths = [(case.paths_of(item) or [item])[0] for item in others[:_TWINS]]
+                paths = [_named(case, relation, item) for item in others[:_TWINS]]
                 value = words.ui("list.separator").join(visible(path) for path in paths)
                 if len(others) > _TWINS:
                     value = f"{value} {words.ui('report.more', n=len(others) - _TWINS)}"
                 if len(leaf.twins) < _TWINS:
                     leaf.twins += (Line(words.sentence(relation), value),)
+
+
+def _named(case: "Case", relation: Relation, member: str) -> str:
+    """Return the path of a member; of a work that is no picture of the case, where it was."""
+    if paths := case.paths_of(member):
+        return paths[0]
+    work = relation.details.get("path") or relation.details.get("reference")
+    return work if isinstance(work, str) and member == relation.members[-1] else member
 
 
 def groups_of(
@@ -200,6 +208,5 @@ def _group(case: "Case", relation: Relation, words: Catalogue, anchors: Mapping[
     said = words.describe(relation)
     members = []
     for member in relation.members[:12]:
-        paths = case.paths_of(member) or [member]
-        members.append((anchors.get(member, ""), visible(paths[0])))
+        members.append((anchors.get(member, ""), visible(_named(case, relation, member))))
     return Group(said["says"], said["means"], tuple(members), max(0, len(relation.members) - 12))

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from counterproof.app.cli import cli
 from counterproof.app.index import index as command
 from counterproof.audit import copy_index, copy_search, feature_lists, hamming
 from counterproof.audit.copies import relate
@@ -24,8 +25,10 @@ from counterproof.errors import UserError
 from counterproof.findings import Relation
 from counterproof.images import ImageFile
 from counterproof.settings import Settings
+from counterproof.text import catalogue
 
 Pixels = NDArray[np.uint8]
+EN = catalogue("en")
 
 
 def scene(seed: int, side: int = 420) -> Pixels:
@@ -406,3 +409,21 @@ def test_pdq_is_the_published_one(test_data: Path) -> None:
 
 def test_an_even_surface_has_no_pdq_quality() -> None:
     assert pdq(np.full((200, 300, 3), 90, np.uint8)).quality == 0
+
+
+def test_the_report_of_a_scan_names_the_work_that_was_copied(tmp_path: Path) -> None:
+    works, pictures, target = tmp_path / "works", tmp_path / "in", tmp_path / "w.index"
+    for folder in (works, pictures):
+        folder.mkdir()
+    save(works / "own.jpg", scene(70))
+    save(pictures / "copy.jpg", scene(70)[:, ::-1])
+    with CopyIndex.open(target, create=True) as made:
+        made.add([str(works)], Settings(home=tmp_path))
+    case, page = tmp_path / "a.case", tmp_path / "a.html"
+    arguments = ["scan", str(pictures), "--profile", "quick", "-j", "1", "--case", str(case)]
+    for more, says in (([], True), (["--index", str(target)], False)):
+        assert CliRunner().invoke(cli, [*arguments, *more]).exit_code == 0
+        assert CliRunner().invoke(cli, ["report", str(case), "-o", str(page)]).exit_code == 0
+        text = page.read_text()
+        assert (EN.ui("gap.copy.why") in text) is says
+        assert ("own.jpg" in text) is not says

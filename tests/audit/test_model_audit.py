@@ -20,8 +20,10 @@ from counterproof.audit.report import write_report
 from counterproof.errors import CaseError, UserError
 from counterproof.findings import Relation
 from counterproof.settings import Settings
+from counterproof.text import catalogue
 
 Pixels = NDArray[np.uint8]
+EN = catalogue("en")
 
 
 def scene(seed: int) -> Pixels:
@@ -166,6 +168,7 @@ def test_a_case_keeps_the_answers_and_its_report_shows_them(
         assert (kinds.count("model"), kinds.count("model_pair")) == (6, 2)
         write_report(case, page, Settings(home=tmp_path))
     text = page.read_text()
+    assert EN.ui("gap.copy") in text  # no index was named
     section = text[text.index('id="h-model"') : text.index('id="h-all"')]
     assert "2 / 12" in section
     assert section.count("<img src=") == 4
