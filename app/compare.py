@@ -73,7 +73,7 @@ def compare(
         click.echo(said, color=False if "NO_COLOR" in os.environ else None)
     for name in outputs:
         click.echo(words.ui("scan.wrote", file=name), err=True)
-    if found.pixels.kind == "unread":
+    if found.pixels.kind == "unread" and found.pixels.reason != "not_examined":
         sys.exit(3)
 
 

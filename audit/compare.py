@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from counterproof.images import ImageFile
     from counterproof.settings import Limits
 
 __all__ = ["SCHEMA", "Comparison", "PixelResult", "Row", "compare"]
@@ -55,7 +56,8 @@ class PixelResult:
     Attributes:
         kind: `identical`, `resaved` (no local change), `changed` (places differ), `everywhere`
             (most of the picture differs), `unaligned` (no way was found to lay one over the
-            other) or `unread`.
+            other) or `unread`; of films and sounds, whose content is not decoded, `stream_same`
+            or `stream_other` (the stored bytes).
         geometry: words for how the copy lies: `same`, or any of `scaled`, `cropped`,
             `extended`, `mirrored`, `turned`, `stretched`, `perspective`.
         reason: why pixels could not be compared; empty if they were.
@@ -242,11 +244,25 @@ def _look(original: str, copy: str, limits: "Limits") -> tuple[PixelResult, list
     except ImageError as err:
         return PixelResult("unread", reason=err.cause), [], 0
     changes, equal = compare_fields(first, second)
+    if streams := _streams(first, second):
+        return (
+            PixelResult("stream_same" if streams[0] == streams[1] else "stream_other"),
+            changes,
+            equal,
+        )
     try:
         before, after = _pixels(first), _pixels(second)
     except ImageError as err:
         return PixelResult("unread", reason=err.cause), changes, equal
     return compare_pixels(before, after), changes, equal
+
+
+def _streams(first: "ImageFile", second: "ImageFile") -> tuple[str, str] | None:
+    """Hash the stored pictures and sound of both; None unless both are films or sounds."""
+    from counterproof.stream import stream_sha256
+
+    found = stream_sha256(first.data, first.format), stream_sha256(second.data, second.format)
+    return found if all(found) else None
 
 
 def _pixels(image: Any) -> "NDArray[np.uint8]":

@@ -140,8 +140,8 @@ def _pixels(found: Comparison, words: Catalogue) -> Iterator[str]:
         known = words.tables["ui"].get(f"compare.unread.{result.reason}")
         yield known or words.ui(f"cause.{result.reason or 'damaged'}")
         return
-    if result.kind == "unaligned":
-        yield words.ui("compare.pixels.unaligned")
+    if result.kind in ("unaligned", "stream_same", "stream_other"):
+        yield words.ui(f"compare.pixels.{result.kind}")
         return
     key = "compare.aligned.features" if figures["matches"] else "compare.aligned"
     yield words.ui(

@@ -16,7 +16,15 @@ from collections.abc import Iterator
 from counterproof.blocks import Notes
 from counterproof.bmff import C2PA_UUID, XMP_UUID, boxes
 
-__all__ = ["flac_start", "is_mpeg_audio", "walk_flac", "walk_mp3", "walk_mp4", "walk_riff"]
+__all__ = [
+    "flac_start",
+    "id3_end",
+    "is_mpeg_audio",
+    "walk_flac",
+    "walk_mp3",
+    "walk_mp4",
+    "walk_riff",
+]
 
 _UTF8, _IMPLICIT = 1, 0
 _FREEFORM = b"----"
@@ -234,16 +242,20 @@ def _frame_bytes(data: bytes) -> int:
 
 def walk_mp3(notes: Notes) -> None:
     """List the metadata blocks of an MP3 file: its ID3v2 tag."""
-    if notes.data[:3] == b"ID3":
-        end = 10 + _syncsafe(notes.data[6:10])
+    if end := id3_end(notes.data):
         if end > len(notes.data):
             raise notes.cut(f"its tag reaches past the end, at byte {end:,}", end)
         _id3(notes, 0, end)
 
 
+def id3_end(data: bytes) -> int:
+    """Return where an ID3v2 tag at the start ends; 0 if there is none."""
+    return 10 + _syncsafe(data[6:10]) if data[:3] == b"ID3" else 0
+
+
 def flac_start(data: bytes) -> int:
     """Return where a FLAC stream begins, at 0 or behind an ID3 tag; −1 if none does."""
-    at = 10 + _syncsafe(data[6:10]) if data[:3] == b"ID3" else 0
+    at = id3_end(data)
     return at if data[at : at + 4] == b"fLaC" else -1
 
 

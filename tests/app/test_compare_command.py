@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,26 @@ def test_what_cannot_be_compared(pair: tuple[Path, Path], tmp_path: Path) -> Non
     assert isinstance(missing.exception, UserError)
     bad = run("compare", *pair, "-o", tmp_path / "found.csv")
     assert isinstance(bad.exception, UserError)
+
+
+def test_a_film_is_compared_by_its_stored_bytes(tmp_path: Path) -> None:
+    made = runpy.run_path(str(Path(__file__).parents[1] / "media_files.py"))
+    files = {
+        "a.mp4": made["film"](),
+        "described.mp4": made["film"](made["keyed"]({"title": "x"})),
+        "longer.mp4": made["film"](content=5000),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    for other, kind in (("described.mp4", "stream_same"), ("longer.mp4", "stream_other")):
+        page = tmp_path / f"{other}.html"
+        result = run(
+            "compare", tmp_path / "a.mp4", tmp_path / other, "--format", "json", "-o", page
+        )
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert found["pixels"]["kind"] == kind
+        assert found["metadata"]["added"] == (1 if other == "described.mp4" else 0)
+        shown = html.unescape(page.read_text())
+        assert catalogue("en").ui(f"compare.says.{kind}") in shown
+        assert catalogue("en").ui(f"compare.pixels.{kind}") in shown

@@ -10,6 +10,7 @@ import pytest
 from counterproof.containers import UNEXAMINED, sniff, walk
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile
+from counterproof.stream import stream_sha256
 
 make: Any = runpy.run_path(str(Path(__file__).parents[1] / "media_files.py"))
 LABEL: str = make["LABEL"]
@@ -191,3 +192,41 @@ def test_many_parts_are_bounded() -> None:
     assert "more than" in crowd.damage
     nested = b"".join(struct.pack(">I4s", 8 * (2_000 - level), b"moov") for level in range(2_000))
     assert walk(make["box"](b"ftyp", b"isom\0\0\0\0") + nested).format == "mp4"
+
+
+FILMS = {
+    "mp4": (film(), film(make["keyed"]({"AIGC": LABEL}))),
+    "mov": (film(brand=b"qt  "), film(make["keyed"]({"x": "y"}, quicktime=True), brand=b"qt  ")),
+    "m4a": (film(brand=b"M4A "), film(make["freeform"]("AIGC", LABEL), brand=b"M4A ")),
+    "wav": (make["sound"](), make["sound"](make["info"](ISFT="x"))),
+    "mp3": (make["song"](), make["song"](make["frame"](b"TIT2", b"\3x")) + b"TAG" + bytes(125)),
+    "flac": (make["lossless"](), make["lossless"]("TITLE=x")),
+}
+
+
+@pytest.mark.parametrize("form", FILMS)
+def test_the_stream_is_apart_from_what_describes_it(form: str) -> None:
+    plain, described = FILMS[form]
+    assert plain != described
+    first = stream_sha256(plain, form)
+    assert len(first) == 64
+    assert stream_sha256(described, form) == first
+    end = len(plain) - 9
+    changed = plain[:end] + bytes([plain[end] ^ 1]) + plain[end + 1 :]
+    assert stream_sha256(changed, form) not in ("", first)
+
+
+def test_the_frames_of_an_avi() -> None:
+    frames = make["chunk"](b"LIST", b"movi" + make["chunk"](b"00dc", b"frame"))
+    plain, described = (
+        make["riff"](b"AVI ", *parts, frames) for parts in ((), (make["info"](ISFT="y"),))
+    )
+    assert stream_sha256(plain, "avi") == stream_sha256(described, "avi") != ""
+
+
+def test_no_stream() -> None:
+    assert stream_sha256(make["paper"](), "pdf") == ""
+    assert stream_sha256(film().partition(b"mdat")[0][:-4], "mp4") == ""  # a head alone
+    for form, (plain, _) in FILMS.items():
+        for end in range(4, len(plain), 37):
+            stream_sha256(plain[:end], form)
