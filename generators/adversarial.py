@@ -107,6 +107,8 @@ class GanTask(AdversarialTask):
 
     def _generator_step(self, batch: Batch, autocast: Autocast) -> dict[str, float]:
         schedule(self.optimizers["main"], self.config.rate, batch, HOLD, 1)
+        if isinstance(self.config, StyleganConfig) and isinstance(self.generator, StyleGenerator):
+            self.generator.learn_noise(batch.images >= self.config.noise_from)
         with autocast():
             loss = self.deception(batch, self._make(batch).float())
         logged = {"loss": loss.item(), **self.numbers}

@@ -96,7 +96,8 @@ class StyleganConfig(CriticConfig):
         base: channels × resolution, until `most` channels.
         most: largest number of channels.
         mapping: layers between z and w.
-        noise: whether layers add noise; off, since early in training it is a shortcut.
+        noise: whether layers add noise.
+        noise_from: pictures after which they do; early in training noise is a shortcut.
         mixing: probability that a training picture mixes two styles.
         path_length: weight of path-length regularisation; 0 switches it off.
         path_every: steps between its uses.
@@ -112,6 +113,7 @@ class StyleganConfig(CriticConfig):
     most: int = 128
     mapping: int = 2
     noise: bool = False
+    noise_from: int = 70_000
     mixing: float = 0.0
     path_length: float = 0.0
     path_every: int = 8
@@ -184,6 +186,7 @@ FAMILIES: dict[str, type[Config]] = {
 
 # Fields that came after models were published, with what those models had.
 LATER: dict[str, dict[str, Any]] = {
+    "stylegan": {"noise_from": 0},
     "vae": {
         "critic_from": 0,
         "critic_weight": 1.0,

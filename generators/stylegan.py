@@ -122,6 +122,12 @@ class StyleGenerator(nn.Module):
             self.colour.append(_Modulated(widths[i], 3, 1, config.latent, False))
         self.tint = nn.Parameter(torch.zeros(steps + 1, 3, 1, 1))
 
+    def learn_noise(self, wanted: bool) -> None:
+        """Let layers learn how much noise they add; until then it is none."""
+        for name, value in self.named_parameters():
+            if name.endswith(".strength"):
+                value.requires_grad_(wanted)
+
     def synthesis(self, styles: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Make pictures `(N, 3, size, size)` of styles `(N, depth, latent)`.
 

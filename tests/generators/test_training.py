@@ -26,7 +26,7 @@ CONFIGS: dict[str, Config] = {
     "gan": GanConfig(size=16, classes=2, latent=8, channels=(16, 16), batch=4, images=32),
     "stylegan": StyleganConfig(
         size=16, classes=2, latent=8, base=64, most=16, critic_channels=(16, 16), batch=4,
-        images=32, noise=True, mixing=0.9, path_length=2.0, path_every=2,
+        images=32, noise=True, noise_from=12, mixing=0.9, path_length=2.0, path_every=2,
     ),
     "vae": VaeConfig(
         size=16, latent=8, channels=(8, 8, 8), batch=4, images=32, components=2, critic_from=12,
@@ -88,7 +88,8 @@ def test_every_weight_of_a_generator_learns(name: str, pictures: Pictures) -> No
     label = torch.eye(2)[[0, 1, 0, 1]]
     for step in range(2):  # blocks start as the identity: their inner weights learn second
         task.step(
-            Batch(x, label, torch.Generator().manual_seed(step), step, 0.0), contextlib.nullcontext
+            Batch(x, label, torch.Generator().manual_seed(step), step, 0.0, 16),
+            contextlib.nullcontext,
         )
     still = [k for k, p in task.nets["main"].named_parameters() if p.grad is None]
     assert not still
@@ -235,7 +236,7 @@ save_file(held, out / f"rank{os.environ['RANK']}.safetensors")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gan", "stylegan"])
+@pytest.mark.parametrize("name", ["gan", "stylegan", "vae"])
 def test_two_processes_hold_the_same_weights(name: str, drawings: Path, tmp_path: Path) -> None:
     import json
     import os
@@ -306,3 +307,14 @@ def test_a_vae_of_an_earlier_version_is_read_without_a_discriminator() -> None:
     read = config_from_json(held)
     assert isinstance(read, VaeConfig)
     assert read.critic_from == 0
+
+
+def test_noise_is_learned_late(pictures: Pictures, tmp_path: Path) -> None:
+    early = _train("stylegan", pictures, tmp_path, images=12)
+    late = _train("stylegan", pictures, tmp_path, images=20)
+    strengths = [
+        [float(value) for name, value in net.named_parameters() if name.endswith(".strength")]
+        for net in (early, late)
+    ]
+    assert set(strengths[0]) == {0.0}
+    assert 0.0 not in strengths[1]
