@@ -133,7 +133,7 @@ class VaeConfig(CriticConfig):
         shift: pixels by which training pictures are moved at most.
         components: Gaussians of the mixture that is fitted to the latents afterwards.
         critic_from: pictures after which a discriminator joins; 0 for never.
-        critic_weight: of its loss against the bound, in nats per value.
+        critic_weight: of its slope at a picture, against the slope of the likelihood.
         critic_channels: of the discriminator at 4, 8, … pixels, up to half the size.
 
     Source: arXiv 2006.13202 (likelihood), 1903.12436 (density after training), 1512.09300
@@ -148,7 +148,7 @@ class VaeConfig(CriticConfig):
     shift: int = 2
     components: int = 30
     critic_from: int = 100_000
-    critic_weight: float = 1.0
+    critic_weight: float = 0.7
     critic_channels: tuple[int, ...] = (128, 96, 64, 32)
 
 
@@ -189,7 +189,7 @@ LATER: dict[str, dict[str, Any]] = {
     "stylegan": {"noise_from": 0},
     "vae": {
         "critic_from": 0,
-        "critic_weight": 1.0,
+        "critic_weight": 0.7,
         "critic_channels": [128, 96, 64, 32],
         "critic_rate": 4e-4,
         "penalty": 1.0,
