@@ -14,7 +14,7 @@ from counterproof.provenance.mark import assert_marked
 
 # mean of each picture of seed 11, from the weights that ship; a grey level of tolerance
 GOLDEN = {
-    "gan": [150.2, 157.5, 136.4, 152.5],
+    "gan": [107.0, 153.8, 114.1, 148.8],
     "vae": [132.6, 126.6, 122.6, 110.2],
     "stylegan": [124.4, 110.0, 141.1, 116.7],
 }
