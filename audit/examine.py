@@ -357,7 +357,11 @@ def unreadable(cause: str, message: str) -> Finding:
         "file.unreadable",
         basis=Basis.HEURISTIC,
         severity=Severity.LOW,
-        details={"cause": cause, "message": _plain(message)},
+        details={
+            "thing": "folder" if cause.startswith("folder_") else "file",
+            "cause": cause,
+            "message": _plain(message),
+        },
     )
 
 

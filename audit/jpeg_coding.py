@@ -42,7 +42,7 @@ def luma_steps(image: ImageFile) -> list[int] | None:
     """Return the 64 luma steps in rows, or None if this is no JPEG of three colours or grey."""
     from PIL import Image
 
-    from counterproof.decode import READER_FAULTS
+    from counterproof.decode_faults import READER_FAULTS
 
     if image.format != "jpeg":
         return None
@@ -64,7 +64,7 @@ def coding_of(image: ImageFile) -> Coding | None:
     """
     import numpy as np
 
-    from counterproof.decode import jpeg_pixels
+    from counterproof.decode_jpeg import jpeg_pixels
 
     steps = luma_steps(image)
     if steps is None or min(steps) < 1:

@@ -96,7 +96,7 @@ def _walk(folder: str) -> Iterator[Ref]:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
     except OSError as err:
-        yield Ref(folder, f"forbidden: {folder}: {err.strerror}")
+        yield Ref(folder, f"folder_forbidden: {folder}: {err.strerror}")
         return
     for entry in found:
         try:

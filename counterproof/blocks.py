@@ -8,7 +8,7 @@ with a reason, and what was noted until then is kept.
 import zlib
 from dataclasses import dataclass, field
 
-__all__ = ["Block", "Container", "Damaged", "Notes"]
+__all__ = ["Block", "Container", "Damaged", "Notes", "note_trailer"]
 
 MAX_STEPS = 400_000
 """Most chunks, boxes, directory entries or segments of one file that are looked at (0.5 s)."""
@@ -162,3 +162,10 @@ class Notes:
         self.truncated = True
         self.expected_bytes = max(self.expected_bytes, expected_bytes)
         return Damaged(reason)
+
+
+def note_trailer(notes: Notes, at: int) -> None:
+    """Note bytes behind the end of the picture, unless they are only padding."""
+    data = notes.data
+    if at < len(data) and data.count(b"\0", at) != len(data) - at:
+        notes.add("trailer", at, len(data) - at, data[at : at + 2**16])

@@ -3,20 +3,20 @@
 Every walk is bounded by the bytes in hand, never by what a length field promises, and stops
 at the first thing it cannot follow: what was listed until then is kept, `damage` says why it
 stopped. Offsets and lengths are of the file, so that coverage of a signature can be stated.
-TIFF and EXIF directories are walked in `tiff`, boxes of AVIF and HEIC in `bmff`,
-video and sound in `media`, documents in `pdf`, camera raw files in `raw`.
+JPEG is walked in `jpeg_container`, PNG in `png_container`, TIFF and EXIF directories in `tiff`,
+boxes of AVIF and HEIC in `bmff`, video and sound in `media`, documents in `pdf`, camera raw
+files in `raw`.
 
-Sources: JPEG ITU-T T.81 annex B; PNG third edition §5 and §11; WebP RFC 9649; GIF89a §17-26;
-CIPA DC-007 (MPF); XMP part 3 for where packets live.
+Sources: WebP RFC 9649; GIF89a §17-26; XMP part 3 for where packets live.
 """
 
-import binascii
 import re
 import struct
 from collections.abc import Callable
 
-from counterproof.blocks import Block, Container, Damaged, Notes
+from counterproof.blocks import Block, Container, Damaged, Notes, note_trailer
 from counterproof.bmff import walk_bmff
+from counterproof.jpeg_container import EXIF_START, walk_jpeg
 from counterproof.jxl import walk_jxl
 from counterproof.media import (
     flac_start,
@@ -27,6 +27,7 @@ from counterproof.media import (
     walk_riff,
 )
 from counterproof.pdf import walk_pdf
+from counterproof.png_container import walk_png
 from counterproof.raw import walk_raw
 from counterproof.tiff import walk_tiff
 
@@ -205,235 +206,6 @@ def walk(data: bytes, max_block_bytes: int = 16 * 2**20) -> Container:
     )
 
 
-def _trailer(notes: Notes, at: int) -> None:
-    """Note bytes behind the end of the picture, unless they are only padding."""
-    data = notes.data
-    if at < len(data) and data.count(b"\0", at) != len(data) - at:
-        notes.add("trailer", at, len(data) - at, data[at : at + 2**16])
-
-
-_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_CODINGS = {
-    0xC0: "baseline",
-    0xC1: "extended",
-    0xC2: "progressive",
-    0xC3: "lossless",
-    0xC9: "arithmetic",
-    0xCA: "arithmetic",
-    0xCB: "lossless",
-}
-_EXIF = b"Exif\0\0"
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-_XMP_EXTENDED = b"http://ns.adobe.com/xmp/extension/\0"
-_JPEG_APPS: dict[int, tuple[tuple[bytes, str], ...]] = {
-    0xE1: ((_EXIF, "exif"), (_XMP, "xmp"), (_XMP_EXTENDED, "xmp_extended")),
-    0xE2: ((b"ICC_PROFILE\0", "icc"), (b"MPF\0", "mpf")),
-    0xEB: ((b"JP", "c2pa"),),
-    0xED: ((b"Photoshop 3.0\0", "iptc"),),
-    0xFE: ((b"", "comment"),),
-}
-
-
-def _walk_jpeg(notes: Notes) -> None:
-    data = notes.data
-    at, end = 2, len(data)
-    notes.frames = 1
-    while True:
-        notes.step()
-        if at + 4 > end:
-            raise notes.cut(f"truncated after {end:,} bytes, before the picture data")
-        if data[at] != 0xFF:
-            # decoders skip to the next marker, and so do we
-            notes.flaw(f"expected a marker at byte {at:,}")
-            at = _next_marker(data, at)
-            if at < 0:
-                raise Damaged(notes.damage)
-            continue
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
-            at += 2
-            continue
-        if marker == 0xDA:
-            break
-        if marker == 0xD9:
-            raise notes.cut("ends before the picture data")
-        length = (data[at + 2] << 8) | data[at + 3]
-        if length < 2:
-            raise Damaged(f"segment at byte {at:,} has an impossible length")
-        if at + 2 + length > end:
-            raise notes.cut(f"segment at byte {at:,} reaches past the end", at + 2 + length)
-        if marker in _SOF and not notes.coding:
-            _frame_header(notes, at, marker)
-        for signature, kind in _JPEG_APPS.get(marker, ()):
-            if data.startswith(signature, at + 4):
-                start = at + 4 + len(signature)
-                notes.add(kind, at, length + 2, data[start : at + 2 + length])
-                break
-        at += 2 + length
-    further = _mpf(notes)
-    if data.endswith(b"\xff\xd9") or data.rstrip(b"\0").endswith(b"\xff\xd9"):
-        return
-    first = data.find(b"\xff\xd9", at)
-    if first < 0:
-        raise notes.cut(f"truncated after {end:,} bytes, before the end of the picture")
-    stop = max([first + 2, *further])
-    if stop > end:
-        raise notes.cut(f"truncated after {end:,} bytes, inside a further picture", stop)
-    _trailer(notes, stop)
-
-
-def _next_marker(data: bytes, at: int) -> int:
-    """Return where the next marker begins, or -1."""
-    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
-        if data[at + 1] not in (0x00, 0xFF):
-            return at
-        at += 1
-    return -1
-
-
-def _frame_header(notes: Notes, at: int, marker: int) -> None:
-    depth, height, width, count = struct.unpack_from(">BHHB", notes.data, at + 4)
-    notes.coding = _CODINGS.get(marker, "hierarchical")
-    notes.width, notes.height, notes.bit_depth = width, height, depth
-    notes.mode = {1: "L", 3: "RGB", 4: "CMYK"}.get(count, "")
-    factors = [notes.data[at + 11 + 3 * index] for index in range(count)]
-    across = max((factor >> 4 for factor in factors), default=1) or 1
-    down = max((factor & 15 for factor in factors), default=1) or 1
-    if notes.coding in ("progressive", "arithmetic"):
-        area = sum((factor >> 4) * (factor & 15) for factor in factors)
-        notes.coded_samples = width * height * area // (across * down)
-
-
-_MPF_PLANES = {0x010001: "preview", 0x010002: "preview", 0x020001: "panorama"}
-_MPF_PLANES |= {0x020002: "disparity", 0x020003: "view"}
-
-
-def _mpf(notes: Notes) -> list[int]:
-    """Note the further pictures of a multi-picture file; return where each of them ends."""
-    block = next((item for item in notes.blocks if item.kind == "mpf"), None)
-    if block is None or len(block.data) < 10:
-        return []
-    data, ends = block.data, []
-    base = block.offset + 8  # offsets count from the TIFF header inside the segment
-    order = "<" if data[:2] == b"II" else ">"
-    try:
-        (at,) = struct.unpack_from(order + "I", data, 4)
-        (count,) = struct.unpack_from(order + "H", data, at)
-        for place in range(at + 2, at + 2 + 12 * min(count, 16), 12):
-            tag, _, number, where = struct.unpack_from(order + "HHII", data, place)
-            if tag != 0xB002:
-                continue
-            for entry in range(where, where + min(number, 4096), 16):
-                kind, length, offset = struct.unpack_from(order + "III", data, entry)
-                if offset:  # the first picture has none
-                    ends.append(base + offset + length)
-                    notes.planes.append(_plane(notes, kind & 0xFFFFFF, base + offset))
-    except struct.error:
-        notes.flaw("its index of further pictures is defective")
-    return ends
-
-
-def _plane(notes: Notes, kind: int, at: int) -> str:
-    """Name one further picture: by its type, else by what its own metadata says."""
-    if name := _MPF_PLANES.get(kind):
-        return name
-    head = notes.data[at : at + 16_384].lower()
-    if b"hdrgm:" in head or b"hdrgainmap" in head or b"urn:iso:std:iso:ts:21496" in head:
-        return "gain_map"
-    return "depth" if b"depth" in head else "view"
-
-
-_PNG_CHUNK = struct.Struct(">I4s")
-
-
-def _walk_png(notes: Notes) -> None:
-    data = notes.data
-    at, end = 8, len(data)
-    notes.frames = 1
-    while at + 12 <= end:
-        notes.step()
-        length, name = _PNG_CHUNK.unpack_from(data, at)
-        stop = at + 12 + length
-        if stop > end:
-            reason = f"chunk {name.decode('latin-1')!r} at byte {at:,} reaches past the end"
-            raise notes.cut(reason, stop)
-        if name == b"IHDR":
-            if not notes.width:
-                notes.width, notes.height, notes.bit_depth = struct.unpack_from(
-                    ">IIB", data, at + 8
-                )
-                notes.alpha = data[at + 17] in (4, 6)
-        elif name == b"IEND":
-            return _trailer(notes, stop)
-        elif name == b"tRNS":
-            notes.alpha = True
-        elif name == b"acTL":
-            (notes.frames,) = struct.unpack_from(">I", data, at + 8)
-        elif name not in (b"IDAT", b"fdAT"):
-            _png_metadata(notes, name, at, length)
-        at = stop
-    raise notes.cut(f"truncated after {end:,} bytes: no IEND chunk")
-
-
-def _png_metadata(notes: Notes, name: bytes, at: int, length: int) -> None:
-    body = notes.data[at + 8 : at + 8 + min(length, 4 * notes.max_block_bytes)]
-    if name == b"eXIf":
-        notes.add("exif", at, length + 12, body.removeprefix(_EXIF))
-    elif name == b"caBX":
-        notes.add("c2pa", at, length + 12, body)
-    elif name == b"iCCP":
-        notes.add("icc", at, length + 12, notes.inflate(body.partition(b"\0")[2][1:]))
-    elif name in (b"tEXt", b"zTXt", b"iTXt"):
-        key, text = _png_text(notes, name, body)
-        kind = "xmp" if key == "XML:com.adobe.xmp" else "text"
-        notes.add(kind, at, length + 12, text, key)
-        if key.startswith("Raw profile type "):
-            _raw_profile(notes, key[17:].strip().lower(), at, length + 12, text)
-
-
-def _png_text(notes: Notes, name: bytes, body: bytes) -> tuple[str, bytes]:
-    key, _, rest = body.partition(b"\0")
-    if name == b"zTXt":
-        rest = notes.inflate(rest[1:])
-    elif name == b"iTXt":
-        compressed, rest = rest[:1] == b"\1", rest[2:]
-        rest = rest.partition(b"\0")[2].partition(b"\0")[2]  # language, translated keyword
-        if compressed:
-            rest = notes.inflate(rest)
-    if name != b"iTXt" and not _is_utf8(rest):
-        rest = rest.decode("latin-1").encode("utf-8")
-    return key.decode("latin-1"), rest
-
-
-def _raw_profile(notes: Notes, name: str, offset: int, length: int, text: bytes) -> None:
-    """Note a block that ImageMagick wrote as hexadecimal text, under its own kind."""
-    _, _, rest = text.lstrip().partition(b"\n")
-    _, _, digits = rest.partition(b"\n")
-    try:
-        raw = binascii.unhexlify(b"".join(digits.split()))
-    except (binascii.Error, ValueError):
-        return
-    if raw.startswith(_XMP):
-        notes.add("xmp", offset, length, raw[len(_XMP) :])
-    elif name == "xmp":
-        notes.add("xmp", offset, length, raw)
-    elif name in ("exif", "app1"):
-        notes.add("exif", offset, length, raw.removeprefix(_EXIF))
-    elif name in ("iptc", "8bim"):
-        notes.add("iptc", offset, length, raw.removeprefix(b"Photoshop 3.0\0"))
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 _WEBP_KINDS = {b"EXIF": "exif", b"XMP ": "xmp", b"_PMX": "xmp", b"ICCP": "icc", b"C2PA": "c2pa"}
 
 
@@ -465,13 +237,13 @@ def _walk_webp(notes: Notes) -> None:
             notes.width, notes.height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
             notes.alpha = bool(bits >> 28 & 1)
         elif kind := _WEBP_KINDS.get(name):
-            payload = data[body : body + min(length, notes.max_block_bytes + len(_EXIF))]
-            notes.add(kind, at, length + 8, payload.removeprefix(_EXIF))
+            payload = data[body : body + min(length, notes.max_block_bytes + len(EXIF_START))]
+            notes.add(kind, at, length + 8, payload.removeprefix(EXIF_START))
         at = body + length + (length & 1)
     notes.frames = max(1, frames)
     if promised > len(data) + 1:
         raise notes.cut(f"truncated after {len(data):,} bytes", promised)
-    _trailer(notes, max(at, end))
+    note_trailer(notes, max(at, end))
 
 
 def _walk_gif(notes: Notes) -> None:
@@ -485,7 +257,7 @@ def _walk_gif(notes: Notes) -> None:
         notes.step()
         start, kind = at, data[at]
         if kind == 0x3B:
-            return _trailer(notes, at + 1)
+            return note_trailer(notes, at + 1)
         if kind == 0x21:
             label, at = data[at + 1], at + 2
             body, at = _gif_blocks(notes, at, notes.max_block_bytes)
@@ -561,8 +333,8 @@ def _walk_boxes(notes: Notes) -> None:
 
 
 _WALKERS: dict[str, Callable[[Notes], None]] = {
-    "jpeg": _walk_jpeg,
-    "png": _walk_png,
+    "jpeg": walk_jpeg,
+    "png": walk_png,
     "webp": _walk_webp,
     "gif": _walk_gif,
     "tiff": walk_tiff,

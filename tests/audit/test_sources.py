@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from counterproof.audit.examine import unreadable
 from counterproof.audit.sources import Ref, Shard, expand, read_list
 from counterproof.errors import UserError
+from counterproof.text import catalogue
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
 
@@ -88,3 +90,18 @@ def test_lists_by_line_or_by_nul(tmp_path: Path) -> None:
 
 def test_refs_are_plain_values() -> None:
     assert Ref("a") == Ref("a", "")
+
+
+def test_a_folder_that_cannot_be_opened_is_called_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (ref,) = expand([str(tmp_path)])
+    cause, _, message = ref.problem.partition(": ")
+    assert message == f"{tmp_path}: Permission denied"
+    said = catalogue("en").sentence(unreadable(cause, message))
+    assert said == "This folder could not be read: no permission to read it."
+    assert "文件夹" in catalogue("zh").sentence(unreadable(cause, message))

@@ -1,10 +1,7 @@
 """Pixels: exact sizes, orientation, tonal range, limits, in every format that is read."""
 
 import io
-import os
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -18,46 +15,7 @@ from counterproof.convert import upright
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile
 from counterproof.settings import Limits
-
-Pixels = NDArray[np.uint8]
-
-
-def scene(width: int = 60, height: int = 40) -> Pixels:
-    """A picture without any symmetry, smooth enough to survive lossy coding."""
-    y, x = np.mgrid[0:height, 0:width]
-    red = 255 * x / max(width - 1, 1)
-    green = 255 * y / max(height - 1, 1)
-    blue = 255 * (x < width / 3) * (y < height / 2)
-    return np.stack([red, green, blue], axis=-1).astype(np.uint8)
-
-
-def encode(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    out = io.BytesIO()
-    picture.save(out, kind, **options)
-    return out.getvalue()
-
-
-def near(one: Pixels, other: Pixels, levels: float = 12.0) -> bool:
-    """Tell whether two pictures show the same, but for coding loss."""
-    if one.shape != other.shape:
-        return False
-    return float(np.abs(one.astype(float) - other.astype(float)).mean()) < levels
-
-
-ENCODINGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "jpeg": ("JPEG", {"quality": 95}),
-    "jpeg progressive": ("JPEG", {"quality": 95, "progressive": True}),
-    "png": ("PNG", {}),
-    "webp lossy": ("WEBP", {"quality": 95}),
-    "webp lossless": ("WEBP", {"lossless": True}),
-    "gif": ("GIF", {}),
-    "tiff": ("TIFF", {}),
-    "tiff lzw": ("TIFF", {"compression": "tiff_lzw"}),
-    "tiff deflate": ("TIFF", {"compression": "tiff_adobe_deflate"}),
-    "tiff jpeg": ("TIFF", {"compression": "jpeg", "quality": 95}),
-    "bmp": ("BMP", {}),
-    "avif": ("AVIF", {"quality": 95}),
-}
+from tests.counterproof.encoded_pictures import ENCODINGS, chunk, encode, near, png, scene, tiff
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -164,17 +122,6 @@ def rgb16_png() -> bytes:
     value = np.linspace(0, 65_535, 64).astype(">u2")
     row = np.repeat(value[:, None], 3, axis=1).tobytes()
     return png(64, 1, b"\0" + row, depth=16, colour=2)
-
-
-def png(width: int, height: int, rows: bytes, depth: int = 8, colour: int = 2) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*item) for item in chunks)
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    check = struct.pack(">I", zlib.crc32(name + body))
-    return struct.pack(">I", len(body)) + name + body + check
 
 
 def test_sixteen_bit_colour_png() -> None:
@@ -307,13 +254,6 @@ def test_tiled_tiff() -> None:
     assert cut.metadata.expected_bytes == 456
 
 
-def tiff(entries: list[tuple[int, int, int, int]], following: int = 0) -> bytes:
-    """One little-endian directory right behind the header."""
-    body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
-    header = b"II*\0" + struct.pack("<I", 8)
-    return header + struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
-
-
 def heic(test_data: Path, name: str) -> ImageFile:
     return ImageFile.open(test_data / "photos" / "heif-nokia" / f"conformance_files__{name}.heic")
 
@@ -338,134 +278,6 @@ def test_heic_alpha(test_data: Path) -> None:
     assert image.pixels(64).shape[2] == 3
 
 
-@pytest.mark.parametrize(
-    ("data", "cause", "words"),
-    [
-        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not_examined", "svg"),
-        (b"8BPS" + bytes(99), "unsupported", "psd"),
-        (b"FUJIFILMCCD-RAW " + bytes(99), "unsupported", "raw"),
-        (tiff([(50706, 1, 4, 0x0401), (256, 3, 1, 4), (257, 3, 1, 4)]), "unsupported", "dng"),
-        (tiff([(262, 3, 1, 32803), (256, 3, 1, 4), (257, 3, 1, 4)]), "unsupported", "raw"),
-        (b"hello world", "unknown_format", "not a picture"),
-    ],
-)
-def test_what_is_not_decoded_is_named(data: bytes, cause: str, words: str) -> None:
-    image = ImageFile.open(data, name="x")
-    with pytest.raises(ImageError, match=words) as caught:
-        image.pixels(64)
-    assert caught.value.cause == cause
-    assert str(caught.value).startswith("x: ")
-    assert image.info.bytes == len(data)
-
-
-def with_frame(data: bytes, marker: int, depth: int = 8) -> bytes:
-    """Change the frame header of a baseline JPEG."""
-    at = data.index(b"\xff\xc0")
-    return (
-        data[: at + 1] + bytes([marker]) + data[at + 2 : at + 4] + bytes([depth]) + data[at + 5 :]
-    )
-
-
-def test_jpegs_that_cannot_be_decoded_are_named() -> None:
-    data = encode(Image.fromarray(scene()), "JPEG")
-    for marker, depth, words in (
-        (0xC3, 16, "16-bit lossless JPEG"),
-        (0xC1, 12, "12-bit extended JPEG"),
-        (0xC5, 8, "8-bit hierarchical JPEG"),
-    ):
-        with pytest.raises(ImageError, match=words) as caught:
-            ImageFile.open(with_frame(data, marker, depth)).pixels(16)
-        assert caught.value.cause == "unsupported"
-
-
-def test_a_truncated_jpeg_says_so() -> None:
-    data = encode(Image.fromarray(scene(640, 480)), "JPEG", quality=95)
-    for length in (len(data) // 4, len(data) // 2, len(data) - 40):
-        for side in (None, 64):
-            with pytest.raises(ImageError, match="truncated after") as caught:
-                ImageFile.open(data[:length]).pixels(side)
-            assert caught.value.cause == "truncated"
-    ended = data[: len(data) // 2] + b"\xff\xd9"
-    with pytest.raises(ImageError, match="end before the picture does") as caught:
-        ImageFile.open(ended).pixels(64)
-    assert caught.value.cause == "truncated"
-
-
-def test_only_the_end_marker_may_be_missing() -> None:
-    data = encode(Image.fromarray(scene()), "JPEG")
-    image = ImageFile.open(data[:-2])
-    assert near(image.pixels(), scene())
-    assert image.flaws == ["no end of image marker"]
-    assert near(ImageFile.open(data + bytes(64)).pixels(), scene())
-
-
-@pytest.mark.parametrize("name", [name for name in ENCODINGS if "jpeg" not in name])
-def test_other_truncated_files_say_so(name: str) -> None:
-    kind, options = ENCODINGS[name]
-    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
-    data = encode(Image.fromarray(noise), kind, **options)
-    cut = ImageFile.open(data[: len(data) * 6 // 10])
-    with pytest.raises(ImageError, match="truncated after") as caught:
-        cut.pixels(64)
-    assert caught.value.cause == "truncated"
-    assert cut.metadata.truncated
-
-
-def test_the_whole_length_is_named_where_the_file_promises_it() -> None:
-    data = encode(Image.fromarray(scene(300, 200)), "WEBP", lossless=True)
-    image = ImageFile.open(data[:400], name="cut.webp")
-    with pytest.raises(ImageError) as caught:
-        image.pixels(64)
-    assert str(caught.value) == f"cut.webp: truncated after 0.4 KB of {len(data) / 1e3:.1f} KB"
-
-
-def test_faults_that_viewers_pass_over_are_noted() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    data = bytearray(encode(Image.fromarray(noise), "JPEG", restart_marker_blocks=4))
-    at = data.index(b"\xff\xd1")
-    data[at + 1] = 0xD3  # a restart marker out of turn
-    image = ImageFile.open(bytes(data))
-    assert image.pixels(32).shape == (32, 32, 3)
-    assert "Corrupt JPEG data" in image.flaws[0]
-
-
-def test_text_that_pillow_refuses_does_not_hide_a_png() -> None:
-    data = encode(Image.fromarray(scene()), "PNG")
-    bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(30_000_000)))
-    wrong = b"\0\0\0\4tEXta\0bc\0\0\0\0"  # the checksum is wrong
-    for extra in (bomb, wrong):
-        image = ImageFile.open(data[:33] + extra + data[33:])
-        assert np.array_equal(image.pixels(), scene())
-
-
-def test_limits_come_before_allocation() -> None:
-    header = png(50_000, 50_000, b"")
-    with pytest.raises(ImageError, match="50,000 × 50,000") as caught:
-        ImageFile.open(header).pixels(64)
-    assert caught.value.cause == "too_many_pixels"
-    assert ImageFile.open(header).info.width == 50_000
-    data = encode(Image.fromarray(scene()), "JPEG")
-    limits = Limits(max_pixels=2_399)
-    with pytest.raises(ImageError, match="the limit is 2,399"):
-        ImageFile.open(data, limits=limits).pixels(8)
-    small = Limits(max_decode_bytes=10_000)
-    for kind in ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF"):
-        data = encode(Image.fromarray(scene(500, 500)), kind)
-        with pytest.raises(ImageError, match="MiB; the limit") as caught:
-            ImageFile.open(data, limits=small).pixels()
-        assert caught.value.cause == "too_many_pixels"
-
-
-def test_a_progressive_jpeg_of_endless_scans() -> None:
-    big = Image.new("L", (5_000, 4_000))
-    data = encode(big, "JPEG", progressive=True)
-    scan = data.rindex(b"\xff\xda")
-    bomb = data[:-2] + data[scan:-2] * 1_000 + b"\xff\xd9"
-    with pytest.raises(ImageError, match="scans of 5,000 × 4,000"):
-        ImageFile.open(bomb).pixels(64)
-    assert ImageFile.open(data).pixels(64).shape == (51, 64, 3)
-
-
 def test_large_pictures_are_averaged_in_bands() -> None:
     base = np.asarray(Image.fromarray(scene(64, 48)).resize((2_560, 1_920)))
     expected = np.asarray(Image.fromarray(base).resize((64, 48), Image.Resampling.BOX))
@@ -473,38 +285,3 @@ def test_large_pictures_are_averaged_in_bands() -> None:
         image = ImageFile.open(encode(picture, "PNG", compress_level=0))
         assert near(image.pixels(64), expected, 2)
         assert np.array_equal(image.pixels(), base)
-
-
-MEMORY = """
-import resource, sys
-from counterproof import decode
-from counterproof.images import ImageFile
-ImageFile.open(sys.argv[2]).pixels(64)  # libraries are loaded
-image = ImageFile.open(sys.argv[1])
-estimates = []
-check = decode._check_memory
-decode._check_memory = lambda image, count: (estimates.append(count), check(image, count))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-image.pixels(int(sys.argv[3]) or None)
-peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-print(peak, max(estimates) - len(image.data))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is measured in KiB there")
-@pytest.mark.parametrize(
-    ("name", "side"), [("webp lossy", 128), ("tiff lzw", 0), ("avif", 0), ("jpeg progressive", 128)]
-)
-def test_memory_stays_below_its_estimate(tmp_path: Path, name: str, side: int) -> None:
-    kind, options = ENCODINGS[name]
-    options = {**options, "speed": 10} if kind == "AVIF" else options
-    rows = np.asarray(Image.fromarray(scene(80, 60)).resize((3_200, 2_400)))
-    for file, picture in (("big", Image.fromarray(rows)), ("small", Image.fromarray(scene()))):
-        (tmp_path / file).write_bytes(encode(picture, kind, **options))
-    command = [sys.executable, "-c", MEMORY, str(tmp_path / "big"), str(tmp_path / "small")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(side)], capture_output=True, text=True, check=True, env=environment
-    )
-    peak, estimate = (float(value) for value in done.stdout.split())
-    assert peak <= estimate + 12 * 2**20

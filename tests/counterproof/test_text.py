@@ -292,10 +292,10 @@ def test_details_cannot_pass_for_the_claim_or_the_analyzer() -> None:
 
 
 def test_sentence_puts_our_own_words_in_the_readers_language() -> None:
-    finding = Finding("x", "file.unreadable", details={"cause": "truncated"})
+    finding = Finding("x", "file.unreadable", details={"thing": "file", "cause": "truncated"})
     assert "it is cut off" in catalogue("en").sentence(finding)
     assert "文件被截断" in catalogue("zh").sentence(finding)
-    other = Finding("x", "file.unreadable", details={"cause": "eaten"})
+    other = Finding("x", "file.unreadable", details={"thing": "file", "cause": "eaten"})
     assert "eaten" in catalogue("en").sentence(other)
 
 
