@@ -42,6 +42,11 @@ _COLUMN = 30
 @format_option("text", "json")
 @outputs_option("Also write its page (.html) or its record (.json, .csv …).")
 @click.option("--tags", is_flag=True, help="List every tag, as exiftool reads it; text and .html.")
+@click.option(
+    "--error-levels",
+    is_flag=True,
+    help="Draw what saving once more changes, into the .html: for viewing, no evidence.",
+)
 @online_option
 @keys_option
 @as_of_option()
@@ -52,6 +57,7 @@ def show(
     fmt: str,
     outputs: tuple[str, ...],
     tags: bool,
+    error_levels: bool,
     online: bool | None,
     keys: tuple[str, ...],
     as_of: str | None,
@@ -73,13 +79,15 @@ def show(
     settings = load_settings(given)
     words = catalogue(settings.language)
     wanted = [(name, format_of(name)) for name in outputs]
+    if error_levels and "html" not in (kind for _, kind in wanted):
+        raise UserError("--error-levels: is drawn into a page; add -o FILE.html")
     dump = _dump(image, settings) if tags else None
     with tempfile.TemporaryDirectory(prefix="counterproof-") as folder:
         case = Path(folder) / "show.case"
         (record,) = look_at(image, profile=profile, settings=settings, case=case)
         maps = _maps(case, record) if outputs else ()
     for name, kind in wanted:
-        _write(name, kind, record, image, settings, words, maps, dump)
+        _write(name, kind, record, image, settings, words, maps, dump, error_levels)
     if fmt == "json":
         print_json(record.to_json())
     elif not outputs or sys.stdout.isatty():
@@ -139,6 +147,7 @@ def _write(
     words: Catalogue,
     maps: "tuple[Blob, ...]",
     dump: "TagDump | None" = None,
+    error_levels: bool = False,
 ) -> None:
     from counterproof.audit import exports, thumbnails
     from counterproof.audit.report import write_page
@@ -150,7 +159,9 @@ def _write(
     wanted = [(record.sha256, image)] if record.sha256 else []
     views = thumbnails.make(wanted, thumbnails.LARGE, settings.limits)
     view = next(views, thumbnails.View("", None, "unreadable"))
-    write_page(record, view, name, settings, maps=maps, dump=dump)
+    aid = thumbnails.make(wanted if error_levels else [], thumbnails.ERROR_LEVELS, settings.limits)
+    drawn = next(aid, None)
+    write_page(record, view, name, settings, maps=maps, dump=dump, error_levels=drawn)
 
 
 def _dump(image: str, settings: "Settings") -> "TagDump":

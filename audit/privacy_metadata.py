@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from counterproof.analysis import Analyzer, Observation, Stage
 from counterproof.audit.embedded import remains, small_pictures
 from counterproof.audit.facts import SMALL_SIDE, compare_thumbnail
+from counterproof.audit.hidden_parts import hidden_parts
 from counterproof.audit.personal_fields import PersonalField, personal_fields
-from counterproof.audit.strip_bmff import hides_part
 from counterproof.errors import ImageError
 from counterproof.findings import Basis, Claim, Finding, Severity
 from counterproof.images import ImageFile
@@ -39,7 +39,7 @@ class PrivacyAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("privacy",)
     stage: ClassVar[Stage] = Stage.STANDARD
     timeout_s: ClassVar[float] = 10.0
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield `privacy.*` findings; decodes a small view where the file holds previews."""
@@ -54,8 +54,8 @@ class PrivacyAnalyzer(Analyzer):
             severity = Severity.HIGH if rest.picture else Severity.LOW
             details = {"offset": rest.offset, "bytes": rest.length}
             yield self._finding(code, severity, details)
-        if image.format in ("avif", "heic", "heif") and hides_part(image.data):
-            yield self._finding("privacy.cropped", Severity.HIGH, {"fields": ["clap"]})
+        if ways := hidden_parts(image):
+            yield self._finding("privacy.cropped", Severity.HIGH, {"fields": ways})
         yield from self._previews(image)
 
     def _previews(self, image: ImageFile) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from counterproof.audit.report_layout import DISPUTE_KINDS, FAMILIES, render, wr
 from counterproof.audit.report_pictures import (
     LARGE_BYTES,
     Leaf,
+    data_uri,
     groups_of,
     maps_of,
     place,
@@ -136,6 +137,7 @@ def write_page(
     *,
     maps: Iterable[Blob] = (),
     dump: "TagDump | None" = None,
+    error_levels: "thumbnails.View | None" = None,
     made_at: dt.datetime | None = None,
 ) -> None:
     """Write the page of one picture.
@@ -147,6 +149,7 @@ def write_page(
         settings: language.
         maps: what findings name as evidence; those that can be laid over the view are shown.
         dump: every tag, as exiftool read it; left out if None.
+        error_levels: an aid for viewing; left out if None.
         made_at: stated on the page; now by default.
 
     Raises:
@@ -158,6 +161,8 @@ def write_page(
     leaf = Leaf("picture", page(record, words, coverage))
     leaf.maps = tuple(shown_maps(maps))
     leaf.dump = dump
+    if error_levels and error_levels.blob:
+        leaf.error_levels = data_uri(error_levels.blob.media_type, error_levels.blob.data)
     views = list(place([leaf], [view], LARGE_BYTES))
     leaves = write_bodies([leaf], words)
     context = {

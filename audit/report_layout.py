@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from counterproof import __version__
+from counterproof.audit.error_levels import FACTOR, QUALITY
 from counterproof.audit.page import QUESTIONS
 from counterproof.audit.report_pictures import Leaf
 from counterproof.audit.selection import Gathered
@@ -89,6 +90,7 @@ def _shared(words: Catalogue) -> dict[str, Any]:
         "bases": list(Basis),
         "dispute_kinds": DISPUTE_KINDS,
         "severities": list(Severity)[::-1],
+        "levels_of_coding": {"quality": QUALITY, "factor": FACTOR},
         "version": __version__,
     }
 

@@ -26,6 +26,7 @@ __all__ = [
     "Group",
     "Leaf",
     "Picture",
+    "data_uri",
     "groups_of",
     "maps_of",
     "place",
@@ -53,6 +54,7 @@ class Leaf:
         box: width and height of the view's frame.
         maps: (label, data URI) of each map that can be laid over the view.
         dump: every tag, as exiftool read it; None where it was not asked.
+        error_levels: data URI of the aid for viewing; empty where it was not asked.
         notes: what people wrote.
         twins: what else in the case relates to it.
         previous: anchor of the page before; may be empty.
@@ -67,6 +69,7 @@ class Leaf:
     box: tuple[int, int] = (4, 3)
     maps: tuple[tuple[str, str], ...] = ()
     dump: "TagDump | None" = None
+    error_levels: str = ""
     notes: tuple[Any, ...] = ()
     twins: tuple[Line, ...] = ()
     previous: str = ""
@@ -133,7 +136,7 @@ def place(leaves: list[Leaf], views: list[thumbnails.View], budget: int) -> Iter
         if view.sha256 in placed:
             leaf.view = placed[view.sha256]
             continue
-        uri = _data_uri(view.blob.media_type, view.blob.data)
+        uri = data_uri(view.blob.media_type, view.blob.data)
         budget -= len(uri)
         if budget < 0:
             leaf.problem = "left_out"
@@ -157,10 +160,11 @@ def shown_maps(blobs: Iterable[Blob]) -> Iterator[tuple[str, str]]:
     """Yield name and data URI of those blobs that can be laid over a view, and are small."""
     for blob in blobs:
         if blob.media_type in _MAP_TYPES and len(blob.data) <= _MAX_MAP_BYTES:
-            yield visible(blob.name, 60), _data_uri(blob.media_type, blob.data)
+            yield visible(blob.name, 60), data_uri(blob.media_type, blob.data)
 
 
-def _data_uri(media_type: str, data: bytes) -> str:
+def data_uri(media_type: str, data: bytes) -> str:
+    """Return bytes as an address that holds them."""
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 

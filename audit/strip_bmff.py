@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from counterproof.provenance.xmp_bmff import Unfit, boxes, item_bytes
 
-__all__ = ["hides_part", "strip_bmff", "thumbnails", "unknown_from"]
+__all__ = ["Items", "hides_part", "read_items", "strip_bmff", "thumbnails", "unknown_from"]
 
 _PICTURES = (b"av01", b"hvc1", b"grid", b"iden")
 _PROPERTIES = frozenset(
@@ -33,7 +33,7 @@ class _Item:
 
 
 @dataclass(slots=True)
-class _File:
+class Items:
     """What a still picture's `meta` box says."""
 
     primary: int
@@ -50,7 +50,7 @@ def hides_part(data: bytes) -> bool:
     Source: ISO/IEC 14496-12 §12.1.4.
     """
     try:
-        found = _read(data)
+        found = read_items(data)
         item = found.items.get(found.primary, _Item())
         held = {
             box[4:8]: box for number, _ in item.properties if (box := found.properties[number - 1])
@@ -85,7 +85,7 @@ def unknown_from(data: bytes) -> int:
 def thumbnails(data: bytes) -> list[bytes]:
     """Return the thumbnails of the picture, each as a file of its own; none if damaged."""
     try:
-        found = _read(data)
+        found = read_items(data)
         return [
             strip_bmff(data, source)
             for name, source, targets in found.links
@@ -107,7 +107,7 @@ def strip_bmff(data: bytes, shown: int = 0) -> bytes:
         ValueError: if the structure is damaged.
         struct.error: if it ends too early.
     """
-    found, held = _read(data), item_bytes(data)
+    found, held = read_items(data), item_bytes(data)
     found.primary = shown or found.primary
     kept = _needed(found)
     for number in kept:
@@ -124,7 +124,7 @@ def strip_bmff(data: bytes, shown: int = 0) -> bytes:
     return ftyp + _meta(found, kept, sizes, start) + _box(b"mdat", body)
 
 
-def _needed(found: _File) -> list[int]:
+def _needed(found: Items) -> list[int]:
     """Return the primary item and what it is made of, then its transparency."""
     kept: list[int] = []
 
@@ -143,13 +143,13 @@ def _needed(found: _File) -> list[int]:
     return kept
 
 
-def _is_alpha(found: _File, number: int) -> bool:
+def _is_alpha(found: Items, number: int) -> bool:
     item = found.items.get(number, _Item())
     held = [found.properties[place - 1] for place, _ in item.properties]
     return any(box[4:8] == b"auxC" and box[12:].startswith(_ALPHA) for box in held)
 
 
-def _meta(found: _File, kept: list[int], sizes: list[int], start: int) -> bytes:
+def _meta(found: Items, kept: list[int], sizes: list[int], start: int) -> bytes:
     """Return a `meta` box for the kept items, whose bytes lie in order from `start` on."""
     used = sorted(
         {
@@ -195,7 +195,14 @@ def _meta(found: _File, kept: list[int], sizes: list[int], start: int) -> bytes:
     return _box(b"meta", b"\0" * 4 + b"".join(parts))
 
 
-def _read(data: bytes) -> _File:
+def read_items(data: bytes) -> Items:
+    """Read what the `meta` box of a still picture says of its items.
+
+    Raises:
+        Unfit: if it is a sequence, or there are no items.
+        ValueError: if the structure is damaged.
+        struct.error: if it ends too early.
+    """
     top = {name: (body, stop) for name, _, body, stop in boxes(data, 0, len(data))}
     if b"meta" not in top or b"moov" in top:
         raise Unfit("not a still picture")
@@ -207,7 +214,7 @@ def _read(data: bytes) -> _File:
     (primary,) = struct.unpack_from(">I" if data[at] else ">H", data, at + 4)
     if primary > 0xFFFF:
         raise Unfit("too many items")
-    found = _File(primary, {}, [], [])
+    found = Items(primary, {}, [], [])
     at, end = parts[b"iinf"]
     for name, _, first, _ in boxes(data, at + (8 if data[at] else 6), end):
         if name == b"infe" and data[first] >= 2:
@@ -234,7 +241,7 @@ def _read(data: bytes) -> _File:
     return found
 
 
-def _read_uses(data: bytes, at: int, end: int, found: _File) -> None:
+def _read_uses(data: bytes, at: int, end: int, found: Items) -> None:
     """Read which item has which properties (`ipma`)."""
     wide_item, wide_use = data[at] > 0, data[at + 3] & 1
     (count,) = struct.unpack_from(">I", data, at + 4)

@@ -15,7 +15,7 @@ from counterproof.findings import Blob
 from counterproof.images import ImageFile
 from counterproof.settings import Limits
 
-__all__ = ["LARGE", "SMALL", "Size", "View", "encode", "make"]
+__all__ = ["ERROR_LEVELS", "LARGE", "SMALL", "Size", "View", "encode", "make"]
 
 _TIMEOUT_S = 15.0
 _MAX_PIXELS = 100_000_000  # a thumbnail is not worth a gigabyte of memory
@@ -23,15 +23,20 @@ _MAX_PIXELS = 100_000_000  # a thumbnail is not worth a gigabyte of memory
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A kind of view: its name in the case, its longest side in pixels, its WebP quality."""
+    """A kind of view: its name in the case, its longest side in pixels, its WebP quality.
+
+    With `error_levels` it shows what coding once more changes, in place of the picture.
+    """
 
     name: str
     side: int
     quality: int
+    error_levels: bool = False
 
 
 SMALL = Size("thumbnail.webp", 256, 55)
 LARGE = Size("view.webp", 960, 62)
+ERROR_LEVELS = Size("error-levels.webp", 960, 80, error_levels=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,12 @@ def encode(image: ImageFile, size: Size) -> Blob:
     """
     from PIL import Image
 
-    picture = Image.fromarray(image.pixels(max_side=size.side))
+    if size.error_levels:
+        from counterproof.audit.error_levels import error_levels
+
+        picture = Image.fromarray(error_levels(image.pixels(), size.side))
+    else:
+        picture = Image.fromarray(image.pixels(max_side=size.side))
     picture.thumbnail((size.side, size.side))
     out = io.BytesIO()
     picture.save(out, "WEBP", quality=size.quality, method=4)

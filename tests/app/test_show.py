@@ -75,6 +75,18 @@ def test_a_record_for_programs_and_a_page_to_keep(image: Path, tmp_path: Path) -
     assert image.name in page
 
 
+def test_error_levels_are_drawn_for_viewing_only(image: Path, tmp_path: Path) -> None:
+    target = tmp_path / "page.html"
+    assert run("show", image, "--error-levels", "-o", target).exit_code == 0
+    text = target.read_text(encoding="utf-8")
+    assert text.count('class="aid"') == 1
+    assert catalogue("en").ui("page.error_levels") in text
+    assert run("show", image, "-o", target).exit_code == 0
+    assert 'class="aid"' not in target.read_text(encoding="utf-8")
+    with pytest.raises(UserError, match="add -o"):
+        raise run("show", image, "--error-levels").exception or AssertionError
+
+
 def test_an_unreadable_picture_says_so_and_exits_3(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing here")
     result = run("show", tmp_path / "bad.jpg")
