@@ -3,8 +3,8 @@
 A camera original is a JPEG that names a camera and a time of capture, whose stored size is its own,
 in which no editor names itself and which is laid out as no program known here does it; of each
 camera and moment, one. `look` asks `forgery.grid` of each as it is and after one of seven innocent
-edits, in turn, and `forgery.metadata` of each as it is and after four ways in which programs save it
-again with its metadata (with other pixels, which that method does not see). `cost` times the grid on
+edits, in turn, and `forgery.metadata` of each as it is and after four ways in which programs save
+it again with its metadata (and other pixels: that method sees none). `cost` times the grid on
 12 megapixels, and beside a loop over all blocks as the paper writes it, on a small part.
 
     python benchmarks/forgery_originals.py look FOLDER… -o ROWS.jsonl [--skip 100 --stop 200]
