@@ -356,7 +356,8 @@ def _prepare(path: Path, connection: sqlite3.Connection, create: bool) -> None:
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     found = dict(connection.execute("SELECT key, value FROM meta")) if "meta" in names else {}
     if "reference" not in names or found.get("schema") != INDEX_SCHEMA:
-        said = found.get("schema") or "another SQLite file"
+        said = str(found.get("schema"))
+        said = f"{said}; build it anew" if "counterproof.index" in said else "another SQLite file"
         raise UserError(f"{path}: expected an index ({INDEX_SCHEMA}), got {said}")
     if found.get("algorithms") != algorithms:
         raise UserError(

@@ -12,6 +12,8 @@ too, the counts alone cannot tell two copies from that; but a copy agrees with i
 closely than such pictures do, which is looked at then.
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterproof import __version__
 from counterproof.audit.agreement import agreement, whole_placement
 from counterproof.audit.case import display_path
 from counterproof.audit.copy_index import CopyIndex
 from counterproof.audit.duplicates import MIN_DETAIL
+from counterproof.audit.local_features import ALGORITHM
 from counterproof.audit.model_answers import Answer, clopper_pearson, counted
 from counterproof.audit.model_distances import (
     NON_MEMBERS,
@@ -109,8 +113,9 @@ def audit_model(
 ) -> ModelAudit:
     """Audit a model's pictures against those it was trained on.
 
-    What was read of the pictures is kept in `settings.home/audits`, so that an audit that was
-    stopped, or is repeated with other folders, does not read them anew.
+    What was read of the pictures, and what each was found to show, is kept in
+    `settings.home/audits`: an audit that was stopped goes on, and one that is repeated with other
+    folders does not read them anew.
 
     Args:
         generated: folder of the model's output; or a callable that draws: it takes a number of
@@ -192,24 +197,39 @@ def _copies(folder: Pictures, members: Pictures, searcher: "Searcher") -> dict[i
     """Return the pictures of a folder that are near-copies of a training picture."""
     nearest, ratio, mirrored = _relative(folder, members)
     given = {display_path(os.path.abspath(path)): display_path(path) for path in members.paths}
-    found: dict[int, Relation] = {}
+    asked = _question(members)
+    known = folder.said(asked)
     for start in range(0, len(folder), _BATCH):
-        numbers = range(start, min(start + _BATCH, len(folder)))
+        numbers = [n for n in range(start, min(start + _BATCH, len(folder))) if n not in known]
+        fresh: dict[int, str] = {}
         for number, query in zip(numbers, folder.queries(numbers), strict=True):
             path = folder.paths[number]
             details = _searched(path, query, searcher)
             if details is None and max(query.size) <= SMALL_SIDE and ratio[number] <= RELATIVE:
                 work = members.paths[nearest[number]]
                 details = _near(path, work, float(ratio[number]), bool(mirrored[number]))
-                if details["agreement"] < LIKE:
-                    continue
                 details["sha256"] = members.digests[nearest[number]]
-            if details is not None:
-                sha256 = details.pop("sha256")
-                details["training"] = given.get(details["training"], details["training"])
-                details = {"generated": display_path(path), **details}
-                found[number] = Relation("copy", (query.sha256, sha256), "copy.of", details)
+                if details["agreement"] < LIKE:
+                    details = None
+            fresh[number] = json.dumps(details)
+        if fresh:
+            folder.keep(asked, fresh)
+            known |= fresh
+    found: dict[int, Relation] = {}
+    for number, answer in sorted(known.items()):
+        if (details := json.loads(answer)) is not None:
+            pair = (folder.digests[number], details.pop("sha256"))
+            details["training"] = given.get(details["training"], details["training"])
+            details = {"generated": display_path(folder.paths[number]), **details}
+            found[number] = Relation("copy", pair, "copy.of", details)
     return found
+
+
+def _question(members: Pictures) -> str:
+    """Name what is asked of a picture: which training pictures, and how."""
+    how = (__version__, ALGORITHM, RELATIVE, LIKE, AGREEMENT, SAME)
+    total = hashlib.sha256(json.dumps([how, members.paths, members.digests]).encode())
+    return total.hexdigest()
 
 
 def _searched(path: str, query: "Query", searcher: "Searcher") -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ CREATE TABLE picture (
     path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 TEXT NOT NULL,
     width INTEGER NOT NULL, height INTEGER NOT NULL, vector BLOB NOT NULL, hashes BLOB NOT NULL,
     detail REAL NOT NULL, points BLOB NOT NULL, words BLOB NOT NULL, mirrored BLOB NOT NULL);
+CREATE TABLE said (path BLOB PRIMARY KEY, asked TEXT NOT NULL, answer TEXT NOT NULL);
 """
 _ALGORITHMS = json.dumps([DCT256, ALGORITHM, VECTOR_SIDE])
 
@@ -66,6 +67,18 @@ class Pictures:
         """Return what is searched for of some pictures, where it was read: 70 KB each."""
         with _Kept(self._kept) as kept:
             return [kept.query(os.path.abspath(self.paths[number])) for number in wanted]
+
+    def said(self, asked: str) -> dict[int, str]:
+        """Return what was answered to a question, by the number of the picture."""
+        with _Kept(self._kept) as kept:
+            known = kept.said(asked)
+        places = ((n, os.fsencode(os.path.abspath(path))) for n, path in enumerate(self.paths))
+        return {number: known[place] for number, place in places if place in known}
+
+    def keep(self, asked: str, answers: Mapping[int, str]) -> None:
+        """Keep what was answered to a question, in place of other questions."""
+        with _Kept(self._kept) as kept:
+            kept.keep(asked, {os.path.abspath(self.paths[n]): a for n, a in answers.items()})
 
 
 def kept_path(folder: str | os.PathLike[str], home: Path, suffix: str) -> Path:
@@ -149,6 +162,7 @@ class _Kept:
             self._db.execute("INSERT INTO meta VALUES ('algorithms', ?)", (_ALGORITHMS,))
         row = self._db.execute("SELECT value FROM meta WHERE key = 'algorithms'").fetchone()
         self._db.execute("SELECT max(detail) FROM picture").fetchone()
+        self._db.execute("SELECT max(asked) FROM said").fetchone()
         if row != (_ALGORITHMS,):
             self._db.close()
             raise UserError(f"{self.path}: made with other algorithms")
@@ -181,6 +195,7 @@ class _Kept:
         self._db.execute(
             "INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
         )
+        self._db.execute("DELETE FROM said WHERE path = ?", (key,))
         self._new += 1
         if self._new % _BATCH == 0:
             self._db.execute("COMMIT")
@@ -209,6 +224,19 @@ class _Kept:
             if not self._db.in_transaction:
                 self._db.execute("BEGIN")
             self._db.executemany("DELETE FROM picture WHERE path = ?", gone)
+            self._db.executemany("DELETE FROM said WHERE path = ?", gone)
+
+    def said(self, asked: str) -> dict[bytes, str]:
+        """Return what was answered to a question, by path."""
+        rows = self._db.execute("SELECT path, answer FROM said WHERE asked = ?", (asked,))
+        return dict(rows.fetchall())
+
+    def keep(self, asked: str, answers: Mapping[str, str]) -> None:
+        """Keep what was answered to a question."""
+        rows = [(os.fsencode(path), asked, answer) for path, answer in answers.items()]
+        self._db.execute("BEGIN")
+        self._db.executemany("INSERT OR REPLACE INTO said VALUES (?, ?, ?)", rows)
+        self._db.execute("COMMIT")
 
 
 def _unsearched(image: ImageFile) -> Query:

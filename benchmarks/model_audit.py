@@ -81,6 +81,13 @@ class Deal:
         chosen = [self.pictures[n] for n in wanted]
         return [SimpleNamespace(sha256=i.digest, size=i.size, of=i) for i in chosen]
 
+    def said(self, _asked: str) -> dict[int, str]:
+        """Return nothing: each round asks anew."""
+        return {}
+
+    def keep(self, _asked: str, _answers: dict[int, str]) -> None:
+        """Keep nothing."""
+
 
 class LookedUp:
     """A searcher of a training set that answers from what was found among the pool."""

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from counterproof.app.audit import audit
-from counterproof.audit import model_pictures
+from counterproof.audit import model_audit, model_pictures
 from counterproof.audit.case import Case
 from counterproof.audit.copy_search import read_query
 from counterproof.audit.model_audit import _headline, audit_model, clopper_pearson
@@ -215,6 +215,36 @@ def test_an_audit_goes_on_where_it_was_stopped(
     kept.write_bytes(kept.read_bytes()[:5000])  # damaged: what it held is read anew
     assert audit_model(folders["copying"], folders["training"], settings=settings).answers[0].k == 2
     assert len(again) == 12
+
+
+def test_a_search_goes_on_where_it_was_stopped(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, search = Settings(home=tmp_path), model_audit._searched
+    asked: list[str] = []
+
+    def stops(path: str, *others: Any) -> Any:
+        if len(asked) == 8:
+            raise KeyboardInterrupt
+        asked.append(path)
+        return search(path, *others)
+
+    monkeypatch.setattr(model_audit, "_BATCH", 4)
+    monkeypatch.setattr(model_audit, "_searched", stops)
+    with pytest.raises(KeyboardInterrupt):
+        audit_model(folders["copying"], folders["training"], settings=settings)
+    asked.clear()
+    for times in (4, 0):  # the rest; then nothing
+        found = audit_model(folders["copying"], folders["training"], settings=settings)
+        assert found.answers[0].k == 2
+        assert len(asked) == times
+        assert [Path(r.details["training"]).parent for r in found.relations] == [
+            folders["training"]
+        ] * 2
+        asked.clear()
+    training = fill(tmp_path / "other", [scene(i) for i in range(4)])
+    monkeypatch.setattr(model_audit, "_searched", search)
+    assert audit_model(folders["copying"], training, settings=settings).answers[0].k == 1
 
 
 def pairs_of(*agreements: float) -> dict[int, Relation]:
