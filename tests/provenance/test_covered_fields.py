@@ -1,14 +1,20 @@
 """Which facts a signature covers: edits inside and outside an exclusion."""
 
+import hashlib
 import io
 from typing import Any
 
+import cbor2
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from PIL import Image
 
 from counterproof.audit.quotes import quotes
 from counterproof.findings import Claim
 from counterproof.images import ImageFile
+from counterproof.provenance import jumbf
 from counterproof.provenance.coverage import coverage_of
 from counterproof.text import catalogue
 
@@ -121,3 +127,56 @@ def test_a_signed_capture_says_what_is_covered(signing: Any, authority: Any) -> 
 
 
 CAPTURE = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCapture"
+
+
+def leave_out(data: bytes, key: Any, place: tuple[int, int]) -> bytes:
+    """Sign a signed JPEG anew with one range more that its hash leaves out, in the same bytes."""
+    image = ImageFile.open(data)
+    (store,) = jumbf.embedded_stores(image)
+    (manifest,) = jumbf.read_manifests(store).values()
+    box = manifest.assertions["c2pa.hash.data"]
+    old = box.content()
+    stated = cbor2.loads(old)
+    (own,) = stated["exclusions"]
+    both = sorted([(own["start"], own["length"]), place])
+    kept, at = hashlib.sha256(), 0
+    for start, length in both:
+        kept.update(data[at:start])
+        at = start + length
+    kept.update(data[at:])
+    exclusions = [{"start": start, "length": length} for start, length in both]
+    new = {"exclusions": exclusions, "alg": "sha256", "hash": kept.digest(), "pad": b""}
+    new["pad"] = bytes(len(old) - len(cbor2.dumps(new)))
+    assertion = box.payload.replace(old, cbor2.dumps(new))
+    assert len(assertion) == len(box.payload)
+    claim = manifest.claim.replace(
+        hashlib.sha256(box.payload).digest(), hashlib.sha256(assertion).digest()
+    )
+    protected, _, _, signature = cbor2.loads(manifest.signature).value
+    signed = cbor2.dumps(["Signature1", protected, b"", claim])
+    r, s = decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256())))
+    made = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    for before, after in ((box.payload, assertion), (manifest.claim, claim), (signature, made)):
+        assert data.count(before) == 1
+        data = data.replace(before, after)
+    return data
+
+
+@pytest.mark.parametrize("fact", list(TAGS))
+def test_a_signed_file_edited_inside_and_outside_an_exclusion(
+    fact: str, signing: Any, authority: Any
+) -> None:
+    """As a phone's photograph was: its EXIF lay in an exclusion, and it still verified."""
+    steps = [{"action": "c2pa.created", "digitalSourceType": CAPTURE}]
+    data, _ = signing.sign(authority, photo(), steps)
+    data = leave_out(data, authority.key, value_of(ImageFile.open(data), fact))
+    image = ImageFile.open(data)
+    inside, other = value_of(image, fact)[0], next(name for name in TAGS if name != fact)
+    outside = value_of(image, other)[0]
+    for edited in (data, signing.flipped(data, inside + 2)):
+        seen = signing.look(edited, authority)
+        assert seen.answers[:3] == ("intact", "user", "in_validity")
+        assert states(seen.details["coverage"]) == {**ALL_SIGNED, fact: "not_covered"}
+        assert seen.details["capture_uncovered"] is True
+        assert seen.status == "provenance_verified"  # a capture, but not that of a verified one
+    assert signing.look(signing.flipped(data, outside + 2), authority).status == "altered"

@@ -16,6 +16,8 @@ from counterproof.provenance.products import list_date, product_named, product_o
 from counterproof.provenance.trust import load_trust
 from counterproof.text import catalogue
 
+USAGES = ("1.3.6.1.4.1.62558.2.1", "1.3.6.1.5.5.7.3.4")
+
 
 def named(common: str, organisation: str, unit: str = "") -> x509.Name:
     pairs = [(NameOID.COMMON_NAME, common), (NameOID.ORGANIZATION_NAME, organisation)]
@@ -55,7 +57,7 @@ def test_three_signers_get_three_lines(signing: Any, make_authority: Any) -> Non
         look_alike.key,
         look_alike.intermediate.subject,
         look_alike.middle_key,
-        usages=("1.3.6.1.4.1.62558.2.1", "1.3.6.1.5.5.7.3.4"),
+        usages=USAGES,
     )
     data, _ = signing.sign(look_alike, signing.picture(3))
     unknown = signing.look(data)
@@ -84,3 +86,40 @@ def test_three_signers_get_three_lines(signing: Any, make_authority: Any) -> Non
     finding = replace(unknown.manifest, details=details)
     lines = {line.label: line.value for line in quotes(finding, catalogue("en"))}
     assert lines["product"].startswith("Pixel Camera, assurance level up to 2, conforming since")
+
+
+@pytest.mark.parametrize("self_signed", [False, True])
+def test_conforming_legacy_and_look_alike_read_differently(
+    self_signed: bool, signing: Any, make_authority: Any
+) -> None:
+    """The same names three times: on the official list, on the interim list, on none."""
+    maker = make_authority("Pixel")
+    name = named("Pixel Camera", "Google LLC")
+    issuer, key = maker.intermediate.subject, maker.middle_key
+    if self_signed:
+        issuer, key = name, maker.key
+    maker.leaf = signing.certificate(name, maker.key, issuer, key, usages=USAGES)
+    data, _ = signing.sign(maker, signing.picture(4))
+    seen: dict[Trust, tuple[str, str, bool]] = {}
+    for trust in (Trust.OFFICIAL, Trust.INTERIM, None):
+        store = load_trust(signing.home(maker) if trust else None)
+        if trust:
+            lists = tuple(replace(item, trust=trust) for item in store.of_kind("signer"))
+            store = replace(store, lists=lists)
+        found = read_credential(ImageFile.open(data), store, dt.datetime.now(dt.UTC).date())
+        assert found is not None
+        standing = found.active.standing
+        assert standing is not None
+        line = catalogue("en").answer("trust", found.answers.trust)["says"]
+        called = next(iter(standing.signer_json()))
+        seen[found.answers.trust] = (line, called, product_of(standing) is not None)
+    if self_signed:  # no list names its issuer, whatever it calls itself
+        assert set(seen) == {Trust.UNLISTED}
+        assert seen[Trust.UNLISTED][1:] == ("claims_to_be", False)
+        return
+    assert len({line for line, *_ in seen.values()}) == 3
+    assert [seen[trust][1:] for trust in (Trust.OFFICIAL, Trust.INTERIM, Trust.UNLISTED)] == [
+        ("name", True),
+        ("name", False),
+        ("claims_to_be", False),
+    ]
