@@ -194,30 +194,37 @@ class FeatureLists:
             Numbers of works and the weight of each vote; a work may come many times.
         """
         a = words.astype(np.float32)
-        if not self.cells:
+        if not self.cells or not len(a):
             return np.zeros(0, np.int64), np.zeros(0)
-        best = np.full((len(a), _NEIGHBOURS), np.inf, dtype=np.float32)
-        owner = np.full((len(a), _NEIGHBOURS), -1, dtype=np.int64)
-        for cell, who in self._opened(a):
+        near = self._near(a)
+        best = np.full((*near.shape, _NEIGHBOURS), np.inf, dtype=np.float32)
+        owner = np.full(best.shape, -1, dtype=np.int64)
+        flat = near.ravel()
+        order = np.argsort(flat, kind="stable")
+        cells, starts = np.unique(flat[order], return_index=True)
+        bounds = [*starts.tolist(), len(flat)]
+        for number, cell in enumerate(cells.tolist()):
             owners, members = self._list(cell)
             if not len(owners):
                 continue
+            who, slot = np.divmod(order[bounds[number] : bounds[number + 1]], near.shape[1])
             b = members.astype(np.float32)
-            apart = (b * b).sum(axis=1)[None] - 2 * (a[who] @ b.T)
-            take = min(_NEIGHBOURS, apart.shape[1])
-            near = np.argpartition(apart, take - 1, axis=1)[:, :take]
-            values = np.hstack([best[who], np.take_along_axis(apart, near, axis=1)])
-            names = np.hstack([owner[who], owners[near]])
-            keep = np.argpartition(values, _NEIGHBOURS - 1, axis=1)[:, :_NEIGHBOURS]
-            best[who] = np.take_along_axis(values, keep, axis=1)
-            owner[who] = np.take_along_axis(names, keep, axis=1)
-        valid = owner >= 0
-        square = np.maximum(np.where(valid, best, 0) + (a * a).sum(axis=1)[:, None], 0)
+            apart = np.einsum("ij,ij->i", b, b) - 2 * (a[who] @ b.T)
+            take = min(_NEIGHBOURS, len(owners))
+            some = np.argpartition(apart, take - 1, axis=1)[:, :take]
+            best[who, slot, :take] = np.take_along_axis(apart, some, axis=1)
+            owner[who, slot, :take] = owners[some]
+        every = best.reshape(len(a), -1)
+        keep = np.argpartition(every, _NEIGHBOURS - 1, axis=1)[:, :_NEIGHBOURS]
+        nearest = np.take_along_axis(every, keep, axis=1)
+        owners = np.take_along_axis(owner.reshape(len(a), -1), keep, axis=1)
+        valid = owners >= 0
+        square = np.maximum(np.where(valid, nearest, 0) + (a * a).sum(axis=1)[:, None], 0)
         weight = np.exp(-square / _REACH**2).astype(np.float64)
-        return owner[valid], weight[valid]
+        return owners[valid], weight[valid]
 
-    def _opened(self, a: "Floats") -> "Iterator[tuple[int, NDArray[np.int64]]]":
-        """Yield each cell that is near to some feature, and to which."""
+    def _near(self, a: "Floats") -> "NDArray[np.int64]":
+        """Return the cells that are opened for each feature, shape (N, probes)."""
         coarse, fine = self._fine.shape[:2]
         upper = min(_COARSE_PROBES, coarse)
         top = np.argpartition(_apart(a, self._coarse), upper - 1, axis=1)[:, :upper]
@@ -227,14 +234,7 @@ class FeatureLists:
             far[rows, slots] = _apart(a[rows], self._fine[n])
         probes = min(_PROBES, upper * fine)
         near = np.argpartition(far.reshape(len(a), -1), probes - 1, axis=1)[:, :probes]
-        cells = np.take_along_axis(top, near // fine, axis=1) * fine + near % fine
-        flat = cells.ravel()
-        members = np.repeat(np.arange(len(a)), probes)
-        order = np.argsort(flat, kind="stable")
-        opened, starts = np.unique(flat[order], return_index=True)
-        bounds = [*starts.tolist(), len(flat)]
-        for number, cell in enumerate(opened.tolist()):
-            yield cell, members[order[bounds[number] : bounds[number + 1]]]
+        return np.asarray(np.take_along_axis(top, near // fine, axis=1) * fine + near % fine)
 
     def _list(self, cell: int) -> "tuple[NDArray[np.int64], Words]":
         """Return whose the features of a cell are, and their descriptors."""
@@ -242,20 +242,18 @@ class FeatureLists:
         if held is not None:
             self._held.move_to_end(cell)
             return held
-        owners, codes = [], []
-        for part in range(self._parts):
-            key = (part << 16) + cell
-            row = self._db.execute("SELECT data FROM list WHERE id = ?", (key,)).fetchone()
-            if row is not None:
-                table = np.frombuffer(row[0], dtype=np.uint8).reshape(-1, _RECORD)
-                first = np.ascontiguousarray(table[:, :2]).view("<u2")[:, 0]
-                owners.append(first.astype(np.int64) + part * _PART)
-                codes.append(table[:, 2:])
-        if not codes:
+        keys = [(part << 16) + cell for part in range(self._parts)]
+        marks = ",".join("?" * len(keys))
+        rows = self._db.execute(f"SELECT id, data FROM list WHERE id IN ({marks})", keys).fetchall()
+        if not rows:
             return np.zeros(0, np.int64), np.zeros((0, DIMENSIONS), np.int8)
-        found = np.concatenate(owners), decoded(np.concatenate(codes))
+        table = np.frombuffer(b"".join(data for _, data in rows), np.uint8).reshape(-1, _RECORD)
+        firsts = [(key >> 16) * _PART for key, _ in rows]
+        counts = [len(data) // _RECORD for _, data in rows]
+        owners = np.ascontiguousarray(table[:, :2]).view("<u2")[:, 0] + np.repeat(firsts, counts)
+        found = owners, decoded(table[:, 2:])
         self._held[cell] = found
-        self._held_features += len(found[0])
+        self._held_features += len(owners)
         while self._held_features > _KEPT and len(self._held) > 1:
             _, (gone, _) = self._held.popitem(last=False)
             self._held_features -= len(gone)
