@@ -311,8 +311,10 @@ def peers_of(paths: list[str], kept: Path) -> dict[str, tuple[int, int, bool, in
     }
 
 
-def evaluate(path: Path, excluded: frozenset[str] = frozenset()) -> None:
-    """Print recall and precision of a written run."""
+def evaluate(
+    path: Path, excluded: frozenset[str] = frozenset(), photos: Path | None = None
+) -> None:
+    """Print recall and precision of a written run; with the photographs, by number of them."""
     from scipy.stats import beta
 
     table = json.loads(path.read_text())
@@ -374,6 +376,19 @@ def evaluate(path: Path, excluded: frozenset[str] = frozenset()) -> None:
     say("imagehash.phash, 10 bits", lambda r: r["phash"])
     if any(row["imagededup"] for row in rows):
         say("imagededup PHash, 10 bits", lambda r: r["imagededup"])
+    if photos is None:
+        return
+    general, kinds = draw(photos)
+    rank = {str(item): n for n, item in enumerate([*general[1000:], *kinds])}
+    methods = {"as shipped": lambda r: taken(r, *SHIPPED)}
+    for name in ("pdq", "phash", "imagededup"):
+        methods[name] = lambda r, key=name: r[key]
+    for most in (300, 1000, 2000, len(rank)):
+        for name, pick in methods.items():
+            say(
+                f"{most} distractors, {name}",
+                lambda r, p=pick, m=most: [item for item in p(r) if rank.get(item, 0) < m],
+            )
 
 
 def main() -> None:
@@ -391,7 +406,7 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     if args.evaluate:
-        evaluate(args.evaluate, frozenset(args.exclude))
+        evaluate(args.evaluate, frozenset(args.exclude), args.photos)
     elif args.photos:
         run(args)
     else:
