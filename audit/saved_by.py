@@ -33,6 +33,7 @@ class SavedByAnalyzer(Analyzer):
     name: ClassVar[str] = "saved"
     prefixes: ClassVar[tuple[str, ...]] = ("file",)
     stage: ClassVar[Stage] = Stage.QUICK
+    version: ClassVar[str] = "2"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield one of `file.saved.camera`, `.after_camera`, `.program`, `.undetermined`.

@@ -133,8 +133,9 @@ def _read(found: JpegStructure, marker: int, body: bytes) -> str:
     elif marker == 0xEC and body.startswith(b"Ducky"):
         tag, length, value = struct.unpack_from(">HHI", body, 5)
         found.web_quality = value if (tag, length) == (1, 4) and value <= 100 else None
-    elif marker == 0xED and (at := body.find(b"8BIM\x04\x06\0\0")) >= 0:
-        (level,) = struct.unpack_from(">h", body, at + 12)
+    elif marker == 0xED and (at := body.find(b"8BIM\x04\x06")) >= 0:
+        name = 1 + body[at + 6]  # of the resource, padded to an even length
+        (level,) = struct.unpack_from(">h", body, at + 10 + name + (name & 1))
         found.photoshop_quality = level + 4 if -4 <= level <= 8 else None
     return next((name for start, name in _NAMES if body.startswith(start)), f"APP{marker & 15}")
 

@@ -163,9 +163,14 @@ def test_photoshop_is_named_with_its_quality() -> None:
     assert found is not None
     assert found.code == "file.saved.after_camera"
     assert (found.details["saver"], found.details["quality"]) == ("photoshop", 10)
+    named = note.replace(b"\x04\x06\0\0\0\0", b"\x04\x06\x0cJPEG Quality\0\0\0", 1)  # version 6
+    extra = struct.pack(">BBH", 0xFF, 0xED, len(named) + 2) + named + adobe
+    found = said(rearranged(source, "Exif extra DQT2 SOF0 DRI DHT4", extra))
+    assert found is not None
+    assert (found.details["saver"], found.details["quality"]) == ("photoshop", 10)
     found = said(rearranged(source, "Exif extra DQT2 SOF0 DRI DHT4", adobe))
     assert found is not None
-    assert found.code == "file.saved.undetermined"
+    assert (found.details["saver"], found.details["quality"]) == ("adobe", "unknown")
 
 
 def test_apples_library_after_apples_camera_is_no_later_program() -> None:
