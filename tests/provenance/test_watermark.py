@@ -206,6 +206,26 @@ def test_grey_stays_grey() -> None:
     assert np.array_equal(marked[..., 1], marked[..., 2])
 
 
+@pytest.mark.parametrize("tint", [0, 7])
+def test_a_smooth_area_is_changed_by_less_than_a_grey_level(
+    tint: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that is nothing but smooth and noisy asks for more than it gets."""
+    y, x = np.mgrid[0:384, 0:576]
+    noise = np.random.default_rng(1).normal(0, 1.5, x.shape)
+    gray = 110 + 40 * np.sin(x / 150) + 20 * np.cos(y / 130) + noise
+    pixels = np.clip(np.rint(np.stack([gray, gray + tint, gray], 2)), 0, 255).astype(np.uint8)
+
+    def change() -> float:
+        difference = embed(pixels, PAYLOAD).pixels.astype(np.float64) - pixels
+        return float(np.sqrt((difference**2).mean()))
+
+    assert change() <= 0.72
+    free = dataclasses.replace(watermark_mask.STRENGTHS["full", "standard"], smoothest=math.inf)
+    monkeypatch.setitem(watermark_mask.STRENGTHS, ("full", "standard"), free)
+    assert change() > 0.8
+
+
 def test_what_cannot_be_marked_is_refused() -> None:
     with pytest.raises(ImageError, match="too small"):
         embed(np.zeros((100, 200, 3), np.uint8), PAYLOAD)
