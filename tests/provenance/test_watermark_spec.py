@@ -7,6 +7,7 @@ a Viterbi search.
 
 import hashlib
 import hmac
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,23 @@ def test_second_reader_reads_what_embed_wrote(name: str, size: tuple[int, int]) 
         assert len(pilots()) == 32
         assert pilot_agreement(image) > 0.6
         assert abs(pilot_agreement(Image.fromarray(original))) < 0.5
+
+
+def test_the_entries_to_register_fit_the_list(test_data: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(
+        (test_data / "c2pa" / "spec" / "softbinding-algorithm-list.schema.json").read_bytes()
+    )
+    found = re.search(r"```json registry\n(.*?)```", PAGE, re.S)
+    assert found
+    entries = json.loads(found[1])
+    names = {FULL["id"].decode(), SMALL["id"].decode(), "counterproof.layout32.1"}
+    assert {item["alg"] for item in entries} == names
+    for number, entry in enumerate(entries):
+        entry["identifier"] = number
+        entry["entryMetadata"] |= {
+            "dateEntered": "2026-11-29T00:00:00Z",
+            "contact": "someone@example.org",
+            "informationalUrl": "https://example.org/watermark",
+        }
+    jsonschema.validate(entries, schema)
