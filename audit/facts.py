@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from counterproof.analysis import Analyzer, Observation, Stage
-from counterproof.containers import UNEXAMINED
+from counterproof.containers import UNEXAMINED, Block, sniff
 from counterproof.errors import ImageError
 from counterproof.findings import Basis, Claim, Fact, Finding, Severity
 from counterproof.images import ImageFile
@@ -85,7 +85,7 @@ class FileAnalyzer(Analyzer):
     name: ClassVar[str] = "file"
     prefixes: ClassVar[tuple[str, ...]] = ("file",)
     stage: ClassVar[Stage] = Stage.QUICK
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def analyze(self, image: ImageFile) -> Iterable[Observation]:
         """Yield facts, `file.partial` and `file.thumbnail.differs`.
@@ -206,9 +206,31 @@ def _facts(image: ImageFile) -> Iterable[Fact]:
     yield Fact("gps.present", _has_coordinates(image))
     if name := icc_name(image.icc):
         yield Fact("icc.name", name)
-    trailing = sum(block.length for block in image.blocks("trailer"))
-    if trailing:
-        yield Fact("trailer.bytes", trailing)
+    trailers = image.blocks("trailer")
+    if trailers:
+        yield Fact("trailer.bytes", sum(block.length for block in trailers))
+        yield Fact("trailer.kind", _trailer_kind(image, trailers[0]))
+
+
+_STARTS = (
+    (b"PK\3\4", "zip"),
+    (b"Rar!\x1a\7", "rar"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"\x7fELF", "program"),
+    (b"MZ", "program"),
+)
+_SAMSUNG_END = b"SEFT"
+
+
+def _trailer_kind(image: ImageFile, block: Block) -> str:
+    """Name what bytes behind the picture begin as: a format, a packed folder, or `unknown`."""
+    if image.data.rstrip(b"\0").endswith(_SAMSUNG_END):
+        return "samsung"
+    for start, name in _STARTS:
+        if block.data.startswith(start):
+            return name
+    return sniff(block.data) or "unknown"
 
 
 def _recorded_facts(image: ImageFile) -> Iterable[Fact]:

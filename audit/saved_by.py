@@ -24,7 +24,7 @@ __all__ = ["SavedByAnalyzer", "named_programs"]
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _HISTORY = ("http://ns.adobe.com/xap/1.0/mm/", "History")
 _AGENT = ("http://ns.adobe.com/xap/1.0/sType/ResourceEvent#", "softwareAgent")
-_UNKNOWN = "unknown"
+_UNKNOWN, _NONE = "unknown", "none"
 
 
 class SavedByAnalyzer(Analyzer):
@@ -33,7 +33,7 @@ class SavedByAnalyzer(Analyzer):
     name: ClassVar[str] = "saved"
     prefixes: ClassVar[tuple[str, ...]] = ("file",)
     stage: ClassVar[Stage] = Stage.QUICK
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield one of `file.saved.camera`, `.after_camera`, `.program`, `.undetermined`.
@@ -81,7 +81,7 @@ class SavedByAnalyzer(Analyzer):
 
 def _details(image: ImageFile, program: "Program | None") -> dict[str, Any]:
     """Say what the structure shows and, beside it, which programs the metadata name."""
-    details: dict[str, Any] = {"named": named_programs(image) or ["none"]}
+    details: dict[str, Any] = {"named": named_programs(image) or _NONE}
     if program:
         quality = _UNKNOWN if program.quality is None else program.quality
         details |= {"saver": program.name, "quality": quality}

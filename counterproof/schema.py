@@ -44,6 +44,10 @@ FACTS: dict[str, dict[str, Any]] = {
     },
     "icc.name": {"type": "string"},
     "trailer.bytes": {"type": "integer", "minimum": 1},
+    "trailer.kind": {
+        "type": "string",
+        "description": "what these bytes begin as: jpeg, mp4, zip, samsung, unknown …",
+    },
     "file.damage": {"type": "string"},
     "credential.verifiers_agree": {
         "type": "boolean",

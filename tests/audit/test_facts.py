@@ -157,6 +157,14 @@ def test_damage_and_trailing_bytes() -> None:
     assert "file.damage" not in analyze(data)[0]
     assert analyze(data[:-2])[0]["file.damage"].startswith("truncated after")
     assert analyze(data + b"payload!")[0]["trailer.bytes"] == 8
+    for rest, kind in (
+        (b"payload!", "unknown"),
+        (b"PK\3\4" + bytes(9) + b"x", "zip"),
+        (b"\0\0\0\x18ftypmp42" + bytes(20) + b"x", "mp4"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(9) + b"x", "png"),
+        (b"\0\0\1\x0aPEg_InfoSEFT", "samsung"),
+    ):
+        assert analyze(data + rest)[0]["trailer.kind"] == kind
 
 
 def test_a_damaged_picture_with_metadata_is_partial() -> None:

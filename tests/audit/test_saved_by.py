@@ -105,7 +105,7 @@ def test_programs_built_on_libjpeg_are_named(data: bytes) -> None:
     found = said(data)
     assert found is not None
     assert (found.code, found.details["saver"]) == ("file.saved.program", "libjpeg")
-    assert found.details["named"] == ["none"]
+    assert found.details["named"] == "none"
     assert found.claim is Claim.NONE
 
 

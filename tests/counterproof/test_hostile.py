@@ -34,12 +34,13 @@ from pathlib import Path
 warnings.simplefilter("error")
 from counterproof.audit.facts import FileAnalyzer, has_readable_metadata
 from counterproof.audit.hashes import HashAnalyzer
+from counterproof.audit.saved_by import SavedByAnalyzer
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile
 from counterproof.settings import Settings
 
 settings = Settings(home=Path("."))
-analyzers = [FileAnalyzer(settings), HashAnalyzer(settings)]
+analyzers = [FileAnalyzer(settings), HashAnalyzer(settings), SavedByAnalyzer(settings)]
 if "all" in sys.argv:  # whatever else reads metadata
     from counterproof.audit.privacy_metadata import PrivacyAnalyzer
     from counterproof.provenance.analyzers import ANALYZERS
@@ -317,10 +318,62 @@ def every_format() -> dict[str, bytes]:
     }
 
 
+def boxed(depth: int) -> bytes:
+    """Make a manifest store that holds another, and so on."""
+    described = struct.pack(">I4s", 30, b"jumd") + b"c2pa\0\x11\0\x10\x80\0\0\xaa\x008\x9bq\3c2pa\0"
+    inner = b""
+    for _ in range(depth):
+        inner = struct.pack(">I4s", 8 + len(described) + len(inner), b"jumb") + described + inner
+    return inner
+
+
+def with_store(data: bytes, store: bytes) -> bytes:
+    """Put a manifest store where a container keeps one; in front of an unknown one's end."""
+    if data[:2] == b"\xff\xd8" and len(store) < 65_000:
+        head = struct.pack(">BBH2sHI", 0xFF, 0xEB, len(store) + 10, b"JP", 1, 1)
+        return data[:2] + head + store + data[2:]
+    if data[:4] == b"\x89PNG":
+        chunk = struct.pack(">I4s", len(store), b"caBX") + store
+        return data[:33] + chunk + struct.pack(">I", zlib.crc32(chunk[4:])) + data[33:]
+    if data[:4] == b"RIFF":
+        chunk = struct.pack("<4sI", b"C2PA", len(store)) + store + b"\0" * (len(store) & 1)
+        return data[:4] + struct.pack("<I", len(data) + len(chunk) - 8) + data[8:] + chunk
+    if data[4:8] == b"ftyp":
+        purpose = b"\0\0\0\0manifest\0" + bytes(8)
+        body = bytes.fromhex("d8fec3d61b0e483c92975828877ec481") + purpose + store
+        return data + struct.pack(">I4s", 8 + len(body), b"uuid") + body
+    return data + store
+
+
+def as_large(data: bytes, chance: random.Random) -> bytes:
+    """Say in the header that a picture of 8, 48 or 64 pixels a side has 50,000."""
+    side = chance.choice((8, 48, 64))
+    for form in chance.sample((">I", "<I", ">H", "<H"), 4):
+        word = struct.pack(form, side)
+        if data.count(word, 0, 200):
+            return data[:200].replace(word, struct.pack(form, 50_000)) + data[200:]
+    return data
+
+
+def bomb(data: bytes) -> bytes:
+    """Put 64 MiB of nothing into a PNG's text or a PDF's stream, packed; else nine times itself."""
+    packed = zlib.compress(bytes(64 * 2**20), 9)
+    if data[:4] == b"\x89PNG":
+        chunk = b"zTXtComment\0\0" + packed
+        made = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        return data[:33] + made + data[33:]
+    if data[:4] == b"%PDF":
+        head = b"\n9 0 obj << /Type /Metadata /Filter /FlateDecode /Length %d >> stream\n" % len(
+            packed
+        )
+        return data[:9] + head + packed + b"\nendstream endobj\n" + data[9:]
+    return data * 9
+
+
 def mutate(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
     """Change a file in one of the ways in which files are hostile."""
     at = chance.randrange(len(data))
-    what = chance.randrange(8)
+    what = chance.randrange(11)
     if what == 0:
         return data[: max(4, at)]
     if what == 1:  # a length that lies
@@ -336,6 +389,12 @@ def mutate(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
         return data[:at] + data[at:end] * chance.randrange(2, 4_000) + data[end:]
     if what == 5:  # XMP that does not end
         return data[:at] + PACKET + b"<a:AIGC>" * chance.randrange(1, 20_000) + data[at:]
+    if what == 6:
+        return with_store(data, boxed(chance.choice((1, 15, 17, 400, 1_500))))
+    if what == 7:
+        return as_large(data, chance)
+    if what == 8:
+        return bomb(data)
     changed = bytearray(data)
     for _ in range(chance.randint(1, 12)):
         changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
