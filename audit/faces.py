@@ -27,7 +27,7 @@ __all__ = ["MIN_SCORE_TILE", "MIN_SCORE_WHOLE", "Face", "FaceDetector", "FacesAn
 
 SIDE = 256
 _STRIDES = ((16, 2), (8, 6))  # grid cells a side, anchors a cell
-_MAX_VIEW = 1536
+_MAX_VIEW = 4096  # so that faces of 18 pixels are seen in a picture of 12 megapixels
 MIN_SCORE_WHOLE = 0.75
 MIN_SCORE_TILE = 0.8
 _MIN_TILE = 128  # enlarged to the model's side, for faces from about 18 pixels on
@@ -156,10 +156,10 @@ class FacesAnalyzer(Analyzer):
     """Locates and counts faces."""
 
     name: ClassVar[str] = "faces"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     prefixes: ClassVar[tuple[str, ...]] = ("privacy",)
     stage: ClassVar[Stage] = Stage.DEEP
-    timeout_s: ClassVar[float] = 30.0
+    timeout_s: ClassVar[float] = 60.0
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)

@@ -4,8 +4,8 @@ r"""How completely personal metadata is found, and how often the face detector m
 label; a tag counts as found if our list of that kind has one of the same name.
 `previews`: the same for small and further pictures, compared byte for byte; what lies behind the
 end of the picture counts where the finding of remains covers it.
-`faces`: pictures of a folder. `counted`: the pictures of `faces_counted.csv`, in which faces of at
-least 18 pixels were counted by hand (`small`: there are smaller ones alone).
+`faces`: pictures of a folder. `counted`: the pictures of a list beside this script, in which faces
+of at least 18 pixels were counted by hand (`small`: there are smaller ones alone).
 
     exiftool -json -G1 -a -r -n FOLDER… > tags.json
     python benchmarks/audit_privacy.py tags tags.json
@@ -14,6 +14,7 @@ least 18 pixels were counted by hand (`small`: there are smaller ones alone).
     python benchmarks/audit_privacy.py previews previews.json
     python benchmarks/audit_privacy.py faces FOLDER [--prefix NAME]
     python benchmarks/audit_privacy.py counted detect/dev
+    python benchmarks/audit_privacy.py counted photos --list faces_counted_photos.csv
 """
 
 import argparse
@@ -143,11 +144,11 @@ def faces(folder: Path, prefix: str) -> None:
     print(f"{folder.name}/{prefix}* with a marked face:", interval(marked, seen))
 
 
-def counted(folder: Path) -> None:
+def counted(folder: Path, listed: str, skip: int, stop: int | None) -> None:
     """Compare with the faces that were counted by hand; name what differs."""
     detector, found, wanted, without, marked = FaceDetector(), 0, 0, 0, 0
-    with Path(__file__).with_name("faces_counted.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
+    with Path(__file__).with_name(listed).open(encoding="utf-8") as file:
+        for row in list(csv.DictReader(file))[skip:stop]:
             seen = len(detector.find(ImageFile.open(folder / row["file"]).pixels()))
             if row["faces"] == "small":
                 continue
@@ -167,13 +168,16 @@ def main() -> None:
     parser.add_argument("what", choices=["tags", "previews", "faces", "counted"])
     parser.add_argument("source", type=Path)
     parser.add_argument("--prefix", default="")
+    parser.add_argument("--list", default="faces_counted.csv", help="the faces that were counted")
+    parser.add_argument("--skip", type=int, default=0)
+    parser.add_argument("--stop", type=int)
     args = parser.parse_args()
     if args.what == "tags":
         tags(json.loads(args.source.read_text(encoding="utf-8")))
     elif args.what == "previews":
         previews(json.loads(args.source.read_text(encoding="utf-8")))
     elif args.what == "counted":
-        counted(args.source)
+        counted(args.source, args.list, args.skip, args.stop)
     else:
         faces(args.source, args.prefix)
 

@@ -269,6 +269,13 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=0, help="photographs of an earlier run")
     parser.add_argument("--stop", type=int, default=1 << 30, help="number of the one to end before")
     parser.add_argument("--source", type=int, default=30, help="most photographs of one source")
+    parser.add_argument(
+        "--beyond",
+        nargs=2,
+        type=float,
+        metavar=("SOURCE", "MEGAPIXELS"),
+        help="leave out what these two give: photographs of an earlier run",
+    )
     parser.add_argument("--megapixels", type=float, default=13, help="larger ones are left out")
     parser.add_argument("--changed", type=int, default=100, help="photographs that are changed")
     parser.add_argument("--only", nargs="+", choices=list(METHODS), default=list(METHODS))
@@ -287,6 +294,10 @@ def main() -> None:
         return
     other: Any = None
     paths = photographs(args.photos, args.split, args.source, args.most, int(args.megapixels * 1e6))
+    if args.beyond:
+        most = int(args.beyond[1] * 1e6)
+        earlier = set(photographs(args.photos, args.split, int(args.beyond[0]), 1 << 30, most))
+        paths = [path for path in paths if path not in earlier]
     for number, path in enumerate(paths[: args.stop]):
         if number < args.skip:
             continue
