@@ -64,7 +64,10 @@ def redact(
             if isinstance(err, MissingExtra):
                 raise  # it would be so for each picture
             failed += 1
-            click.echo(words.ui("redact.failed", name=name, reason=str(err)), err=True)
+            click.echo(
+                words.ui("redact.failed", name=name, reason=str(err).removeprefix(f"{name}: ")),
+                err=True,
+            )
             continue
         row = {
             "path": name,
