@@ -281,6 +281,7 @@ def run(args: argparse.Namespace) -> None:
                             m.distance_bits,
                             m.fit.inliers if m.fit else 0,
                             1.0 if m.agrees is None else round(m.agrees, 4),
+                            *whole_agreement(m, image),
                         ]
                         for m in found
                     ],
@@ -294,6 +295,14 @@ def run(args: argparse.Namespace) -> None:
                 args.output.write_text(json.dumps({"head": head, "rows": rows}))
                 print(number + 1, f"{head['ms']} CPU-ms a query", flush=True)
     evaluate(args.output)
+
+
+def whole_agreement(match: copy_search.Match, image: ImageFile) -> list[float]:
+    """Return the agreement with nothing left out, of a match that has few details."""
+    if match.fit is None or not SHIPPED[2] <= match.fit.inliers < SHIPPED[3]:
+        return []
+    work = ImageFile.open(match.reference.location)
+    return [round(copy_search.agreement(image, work, match.fit.matrix) or 0.0, 4)]
 
 
 def peers_of(paths: list[str], kept: Path) -> dict[str, tuple[int, int, bool, int]]:
@@ -332,10 +341,10 @@ def evaluate(
         sure: float,
     ) -> list[str]:
         names = []
-        for name, bits, inliers, agrees in row["found"]:
+        for name, bits, inliers, agrees, *whole in row["found"]:
             alone = bits <= hash_bits or inliers >= inl or (bits <= near and inliers >= near_inl)
-            weak = inliers >= near_inl and agrees >= sure
-            if agrees >= agree and (alone or weak):
+            weak = inliers >= near_inl and (whole or [agrees])[0] >= sure
+            if (alone and agrees >= agree) or (not alone and weak):
                 names.append(name)
         return names
 

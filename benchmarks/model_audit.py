@@ -35,7 +35,7 @@ from counterproof.images import ImageFile
 from counterproof.settings import Settings
 
 KINDS = ("jpeg", "colour", "crop", "mirror")
-BASES = 150  # pictures of which changed copies are made
+BASES = 100  # pictures of which changed copies are made
 MOST = 40  # matches of a picture that are kept
 
 
