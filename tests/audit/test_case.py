@@ -39,7 +39,8 @@ def test_records_come_in_input_order_with_their_paths(case: Case) -> None:
     found = list(case.records())
     assert [item.path for item in found] == ["b", "a", "c", "gone"]
     assert found[3].verdict.status is Status.UNREADABLE
-    assert found[3].findings[0].details == {"cause": "missing", "message": "no such file"}
+    said = {"thing": "file", "cause": "missing", "message": "no such file"}
+    assert found[3].findings[0].details == said
     assert case.counts() == {Status.UNREADABLE: 1, Status.NO_EVIDENCE: 3}
     assert found[0] == case.record_at("b")
 
