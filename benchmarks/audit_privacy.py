@@ -15,17 +15,20 @@ of at least 18 pixels were counted by hand (`small`: there are smaller ones alon
     python benchmarks/audit_privacy.py faces FOLDER [--prefix NAME]
     python benchmarks/audit_privacy.py counted detect/dev
     python benchmarks/audit_privacy.py counted photos --list faces_counted_photos.csv
+    python benchmarks/audit_privacy.py small PHOTOS --portraits FOLDER
 """
 
 import argparse
 import base64
 import csv
 import json
+import random
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
 from scipy.stats import binomtest
 
 from counterproof.audit.embedded import further_pictures, remains, small_pictures
@@ -47,6 +50,7 @@ KINDS = {
 }
 ALIASES = {"regionname": "regions"}
 READ = ("jpeg", "png", "webp", "gif", "tiff", "avif", "heic", "heif")
+SIDES = (44, 60, 80, 110)  # of the portraits that `small` lays; a face is about half of it
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -163,12 +167,39 @@ def counted(folder: Path, listed: str, skip: int, stop: int | None) -> None:
     print("pictures without a face that were marked:", interval(marked, without))
 
 
+def small(photos: Path, portraits: Path, most: int) -> None:
+    """Lay six small portraits at chance into each photograph without people, and look for them."""
+    shown = sorted(p for p in portraits.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found, laid, marked, paths = 0, 0, 0, sorted(photos.iterdir())[:most]
+    for number, path in enumerate(paths):
+        pixels, rng = ImageFile.open(path).pixels().copy(), random.Random(number)
+        marked += bool(FaceDetector().find(pixels))
+        places = []
+        for k in range(6):
+            face = ImageFile.open(shown[(6 * number + k) % len(shown)]).pixels()
+            side = rng.choice(SIDES)
+            x, y = rng.randrange(pixels.shape[1] - side), rng.randrange(pixels.shape[0] - side)
+            part = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+            pixels[y : y + side, x : x + side] = part
+            places.append((x, y, side))
+        boxes = [face.box for face in FaceDetector().find(pixels)]
+        laid += len(places)
+        found += sum(
+            any(x < b[0] + b[2] / 2 < x + s and y < b[1] + b[3] / 2 < y + s for b in boxes)
+            for x, y, s in places
+        )
+    print("portraits found:", interval(found, laid))
+    print("photographs marked without them:", interval(marked, len(paths)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["tags", "previews", "faces", "counted"])
+    parser.add_argument("what", choices=["tags", "previews", "faces", "counted", "small"])
     parser.add_argument("source", type=Path)
     parser.add_argument("--prefix", default="")
     parser.add_argument("--list", default="faces_counted.csv", help="the faces that were counted")
+    parser.add_argument("--portraits", type=Path, help="pictures of one face each, for `small`")
+    parser.add_argument("--most", type=int, default=5)
     parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--stop", type=int)
     args = parser.parse_args()
@@ -176,6 +207,8 @@ def main() -> None:
         tags(json.loads(args.source.read_text(encoding="utf-8")))
     elif args.what == "previews":
         previews(json.loads(args.source.read_text(encoding="utf-8")))
+    elif args.what == "small":
+        small(args.source, args.portraits, args.most)
     elif args.what == "counted":
         counted(args.source, args.list, args.skip, args.stop)
     else:
