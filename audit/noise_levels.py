@@ -79,7 +79,9 @@ def find_other_noise(luma: "NDArray[np.float32]") -> NoiseLevels:
         return NoiseLevels(False)
     edges = np.quantile(light[smooth], np.arange(1, _BINS) / _BINS)
     kinds = np.digitize(light, edges)
-    usual = np.array([np.median(noise[smooth & (kinds == k)]) for k in range(_BINS)])
+    alike = [noise[smooth & (kinds == k)] for k in range(_BINS)]
+    # few tones leave some kinds empty: no part of them can be told
+    usual = np.array([np.median(part) if part.size else np.nan for part in alike])
     ratio = noise / np.maximum(usual[kinds], 0.1)
     level = float(np.median(noise[smooth]))
     mask = np.zeros((rows, columns), np.uint8)

@@ -103,6 +103,11 @@ def drawing() -> Any:
     return np.asarray(page)
 
 
+def test_noise_of_one_tone_is_judged_without_complaint() -> None:
+    block = 120 + np.random.default_rng(4).normal(0, 3, (16, 16)).astype(np.float32)
+    assert find_other_noise(np.tile(block, (30, 30))).mask is None
+
+
 @pytest.mark.parametrize("quality", [85, 70])
 def test_what_is_drawn_twice_is_not_judged(quality: int) -> None:
     answer = METHODS["copy_move"](ImageFile.open(saved(drawing(), quality)))
