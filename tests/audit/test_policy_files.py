@@ -4,10 +4,10 @@ The files are made here and examined as a scan does; `test_policy.py` asks the s
 records, where each outcome is easier to reach.
 """
 
+import importlib.util
 import io
 import json
 import runpy
-import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,6 @@ from counterproof.settings import Settings
 HERE = Path(__file__).parent.parent / "provenance"
 carriers = runpy.run_path(str(HERE / "carriers.py"))
 signers = runpy.run_path(str(HERE / "conftest.py"))
-stamps = runpy.run_path(str(HERE / "test_timestamps.py"))
 packet: Callable[[dict[str, str]], bytes] = carriers["packet"]
 
 TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -90,14 +89,14 @@ def signing(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def clock(signing: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start an authority for time stamps; None where the openssl program is not installed."""
-    if shutil.which("openssl") is None:
+def clock(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Start an authority for time stamps; None where certomancer is not installed."""
+    if importlib.util.find_spec("certomancer") is None:
         yield None
         return
-    made = stamps["Clock"](tmp_path_factory.mktemp("clock"), SimpleNamespace(**signers))
-    yield made
-    made.close()
+    pki = request.getfixturevalue("local_pki")
+    with pki.clock() as url:
+        yield SimpleNamespace(url=url.encode(), root=pki.certificate("root"))
 
 
 @pytest.fixture(scope="module")
