@@ -102,7 +102,7 @@ def _command(*words: str) -> Callable[[bytes], bytes]:
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "in.jpg"), Path(folder, "out.jpg")
             source.write_bytes(data)
-            places = {"IN": str(source), "OUT": str(target)}
+            places = {"IN": str(source), "OUT": str(target), "png:OUT": f"png:{target}"}
             subprocess.run(
                 [places.get(word, word) for word in words], check=True, capture_output=True
             )
@@ -131,6 +131,30 @@ def programs() -> dict[str, Callable[[bytes], bytes]]:
         "exiftool, a tag changed": ("exiftool", "-q", "-m", "-Artist=x", "-o", "OUT", "IN"),
     }
     for name, words in commands.items():
+        if shutil.which(words[0]):
+            found[name] = _command(*words)
+    return found
+
+
+def png_programs() -> dict[str, Callable[[bytes], bytes]]:
+    """Return what is installed here and saves a picture as PNG, at half its sides."""
+
+    def pillow(data: bytes) -> bytes:
+        out = io.BytesIO()
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.reduce(2).save(out, "PNG")
+        return out.getvalue()
+
+    def opencv(data: bytes) -> bytes:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2)
+        return cv2.imencode(".png", pixels)[1].tobytes()
+
+    found: dict[str, Callable[[bytes], bytes]] = {"Pillow": pillow, "OpenCV": opencv}
+    for name, words in {
+        "ImageMagick": ("/usr/bin/convert", "IN", "-resize", "50%", "png:OUT"),
+        "GraphicsMagick": ("gm", "convert", "IN", "-resize", "50%", "png:OUT"),
+        "FFmpeg": (*("ffmpeg", "-loglevel", "error", "-i", "IN"), *("-f", "apng", "OUT")),
+    }.items():
         if shutil.which(words[0]):
             found[name] = _command(*words)
     return found
@@ -188,6 +212,13 @@ def main() -> None:
             except subprocess.CalledProcessError as err:
                 print(f"{name} refuses a file: {err.stderr.decode().split(' - ')[0]}")
         print(row(name, counts), flush=True)
+    print("\n| saved as PNG by | n | called |\n|---|--:|---|")
+    for name, save in png_programs().items():
+        named = collections.Counter(
+            answer(analyzer, save(data))[1] for data in turn[: options.each]
+        )
+        told = ", ".join(f"{word or 'nothing'} {n}" for word, n in named.most_common())
+        print(f"| {name} | {sum(named.values())} | {told} |", flush=True)
     print("\ncamera files called saved by a program:")
     print("\n".join(flagged) or "none")
 
