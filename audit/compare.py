@@ -467,6 +467,17 @@ def _hashes(original: Record, copy: Record) -> Iterable[dict[str, Any]]:
             }
 
 
+def _saved(record: Record) -> dict[str, Any] | None:
+    """Return who saved a file last, as far as its structure tells; None if that was not told."""
+    found = next((f for f in record.findings if f.code.startswith("file.saved.")), None)
+    if found is None:
+        return None
+    told: dict[str, Any] = {"code": found.code}
+    return told | {
+        name: found.details[name] for name in ("saver", "quality") if "saver" in found.details
+    }
+
+
 def _file(original: Record, copy: Record) -> Iterable[Row]:
     first, second = original.file.to_json(), copy.file.to_json()
     yield Row("sha256", original.sha256, copy.sha256)
@@ -474,6 +485,9 @@ def _file(original: Record, copy: Record) -> Iterable[Row]:
         yield Row(f"stored.{name}", first[name], second[name])
     size = [f"{item['width']} × {item['height']}" for item in (first, second)]
     yield Row("stored.size", *size)
+    saved = _saved(original), _saved(copy)
+    if any(saved):
+        yield Row("stored.saved", *saved)
     for name in ("mode", "bit_depth", "alpha", "frames", "orientation", "planes"):
         if first[name] != second[name]:
             yield Row(f"stored.{name}", first[name], second[name])

@@ -262,6 +262,8 @@ def _pair(row: Row, words: Catalogue) -> tuple[str, str]:
             return words.ui("compare.nothing")
         if isinstance(value, bool):
             return words.ui("fact.yes" if value else "fact.no")
+        if row.name == "stored.saved":
+            return _saved(value, words)
         if row.name == "stored.bytes":
             return f"{size_of(value)} ({value:,})"
         if row.name == "stored.format":
@@ -271,6 +273,15 @@ def _pair(row: Row, words: Catalogue) -> tuple[str, str]:
         return shown(value) or words.ui("compare.nothing")
 
     return said(row.original), said(row.copy)
+
+
+def _saved(value: dict[str, Any], words: Catalogue) -> str:
+    state = value["code"].rpartition(".")[2]
+    if "saver" not in value:
+        return words.ui(f"compare.saved.{state}")
+    quality = value["quality"]
+    told = quality if isinstance(quality, int) else words.ui(f"quality.{quality}")
+    return words.ui("compare.saved", saver=words.ui(f"saver.{value['saver']}"), quality=told)
 
 
 def write_html(found: Comparison, words: Catalogue, target: Target) -> None:

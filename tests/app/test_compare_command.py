@@ -58,6 +58,10 @@ def test_json(pair: tuple[Path, Path], tmp_path: Path) -> None:
     found = json.loads(result.stdout)
     assert found["schema"] == "counterproof.comparison/1"
     assert found["pixels"]["kind"] == "changed"
+    rows = {row["name"]: row for row in found["file"]}
+    saved = {"code": "file.saved.program", "saver": "libjpeg"}
+    assert rows["stored.saved"]["original"] == {**saved, "quality": 92}
+    assert rows["stored.saved"]["copy"] == {**saved, "quality": 80}
     (box,) = found["pixels"]["boxes"]
     assert box == pytest.approx([96, 96, 88, 80], abs=16)
     assert [item["code"] for item in found["findings"]["lost"]] == ["label.iptc.source_type"]
