@@ -318,7 +318,7 @@ def test_together_nothing_is_said_where_nothing_is_known() -> None:
     uncounted = [Answer("noise", "supports"), Answer("metadata", "supports")]
     assert combined([*none, *uncounted]).startswith("not_applicable")
     assert combined([Answer("grid", "no_support"), *uncounted]) == "no_support"
-    assert combined([Answer("grid", "supports"), *uncounted]) == "supports: moderate"
+    assert combined([Answer("grid", "supports"), *uncounted]) == "supports: moderately strong"
     # the strongest counts, and two do not add up to more
-    both = [Answer("copy_move", "supports"), Answer("grid", "supports")]
+    both = [Answer("copy_move", "supports"), Answer("double_jpeg", "supports")]
     assert combined(both) == "supports: moderate"
