@@ -35,7 +35,7 @@ from counterproof.images import ImageFile
 from counterproof.settings import Settings
 
 KINDS = ("jpeg", "colour", "crop", "mirror")
-BASES = 100  # pictures of which changed copies are made
+BASES = 60  # pictures of which changed copies are made
 MOST = 40  # matches of a picture that are kept
 
 
@@ -213,10 +213,13 @@ def main() -> None:
     parser.add_argument("--outputs", type=int, default=450)
     parser.add_argument("--training", type=int, default=900)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--exclude", nargs="*", default=[], help="seen by eye to repeat another")
     parser.add_argument("--check", type=int, default=0, help="rounds that also run through files")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     table = look_up(prepare(args.pictures, args.work, args.side), args.work)
+    for name in args.exclude:
+        del table[f"pool/{name}"]
     whole = model_audit._agreement
     tally: dict[str, list[str]] = {kind: [] for kind in (*KINDS, "clean")}
     for number in range(args.rounds):
