@@ -34,7 +34,7 @@ ALLOWED = frozenset(
         *("HPND", "IJG", "ISC", "MIT", "MIT-0", "MIT-CMU", "MIT-Modern-Variant", "MPL-2.0"),
         *("OpenSSL", "PSF-2.0", "Unlicense", "Zlib", "libpng-2.0", "libtiff"),
         *("LGPL-2.1-or-later", "LGPL-3.0-only", "LGPL-3.0-or-later"),
-        *("Apache-2.0 WITH LLVM-exception", "LicenseRef-Public-Domain"),
+        "Apache-2.0 WITH LLVM-exception",
     }
 )
 # Share-alike binds whoever passes on the pictures; no picture, and no part of one, is in weights.
@@ -51,7 +51,6 @@ SPELLINGS = {
     "bsd-3-clause": "BSD-3-Clause",
     "mit license": "MIT",
     "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
-    "public domain": "LicenseRef-Public-Domain",
     "psfl": "PSF-2.0",
     "python software foundation license": "PSF-2.0",
 }
@@ -272,11 +271,15 @@ def check(
     """Look at everything that a light install, or one with some extras, brings.
 
     Raises:
-        KeyError: if counterproof or something that it requires is not installed.
+        KeyError: if counterproof or something that it requires is not installed, or there is no
+            such extra.
     """
     by_name: dict[str, Distribution] = {}
     for package in installed:  # the first of a name is the one that is imported
         by_name.setdefault(normal(package.name), package)
+    offered = by_name["counterproof"].metadata.get_all("Provides-Extra") or []
+    for name in set(extras).difference(offered):
+        raise KeyError(f"the extra {name}")
     entries = [
         entry
         for package in closure("counterproof", by_name, extras)

@@ -64,11 +64,14 @@ def test_only_what_a_plain_install_brings_is_looked_at(
 
 
 def test_extras_are_looked_at_when_named(licences: ModuleType, tmp_path: Path) -> None:
-    install(tmp_path, "counterproof", 'Requires-Dist: more; extra == "extra"')
+    wanted = ("Provides-Extra: extra", 'Requires-Dist: more; extra == "extra"')
+    install(tmp_path, "counterproof", *wanted)
     found = install(tmp_path, "more", "License-Expression: AGPL-3.0-only")
     assert problems(licences, tmp_path, found) == []
     said = [e.problem for e in licences.check(found, tmp_path, ["extra"]) if e.problem]
     assert said == ["licence AGPL-3.0-only"]
+    with pytest.raises(KeyError, match="other"):
+        licences.check(found, tmp_path, ["other"])
 
 
 @pytest.mark.parametrize(
