@@ -16,10 +16,20 @@ from PIL import Image
 
 from counterproof import weights
 from counterproof.detectors.deliveries import recompress, within
-from counterproof.detectors.features import MODEL, describe
-from counterproof.detectors.tiles import MIN_SIDE, Tiles, cut
+from counterproof.detectors.features import MODEL, PARTS, describe, parts
+from counterproof.detectors.tiles import MIN_SIDE, SIDE, Tiles, cut
 
-__all__ = ["Answer", "Opinion", "again", "judge", "levels", "probability", "score"]
+__all__ = [
+    "Answer",
+    "Opinion",
+    "again",
+    "judge",
+    "levels",
+    "probability",
+    "reasons",
+    "score",
+    "strongest_scale",
+]
 
 MOST_TILES = 8
 """Tiles of one look. Source: docs/detectors.md, what the cap costs."""
@@ -50,6 +60,7 @@ class Opinion:
         looks: mean logit of each look, the first one first.
         tiles: of the first look.
         logits: of those tiles, shape `(N,)`.
+        features: of those tiles, shape `(N, WIDTH)`.
     """
 
     answer: Answer
@@ -57,6 +68,7 @@ class Opinion:
     looks: tuple[float, ...]
     tiles: Tiles
     logits: NDArray[np.float32]
+    features: NDArray[np.float32]
 
 
 def score(pixels: NDArray[np.uint8], most: int = MOST_TILES) -> tuple[Tiles, NDArray[np.float32]]:
@@ -99,16 +111,18 @@ def judge(pixels: NDArray[np.uint8], thresholds: Mapping[str, float] | None = No
     Raises:
         WeightsError: if the bundled network is missing or altered.
     """
-    tiles, logits = score(pixels)
+    tiles = cut(pixels, MOST_TILES)
+    features, logits = describe(tiles.pixels)
     limits = levels(len(logits), thresholds or weights.open(MODEL).card.thresholds)
     first = float(logits.mean())
     if first <= limits["accuse"]:
         answer = Answer.CLEARED if first < limits["clear"] else Answer.UNDECIDED
-        return Opinion(answer, first, (first,), tiles, logits)
+        return Opinion(answer, first, (first,), tiles, logits, features)
     looks = (first, *(float(score(view)[1].mean()) for view in again(pixels)))
     accusing = sum(look > limits["keep"] for look in looks) / len(looks)
     stable = accusing >= STABLE_SHARE and float(np.mean(looks)) > limits["accuse"]
-    return Opinion(Answer.ACCUSED if stable else Answer.UNSTABLE, first, looks, tiles, logits)
+    answer = Answer.ACCUSED if stable else Answer.UNSTABLE
+    return Opinion(answer, first, looks, tiles, logits, features)
 
 
 def levels(tiles: int, thresholds: Mapping[str, float]) -> dict[str, float]:
@@ -128,3 +142,28 @@ def probability(logit: float, limits: Mapping[str, float]) -> float:
     fitted on held-out sources and stand in the card.
     """
     return float(1 / (1 + np.exp(-(limits["slope"] * logit + limits["offset"]))))
+
+
+def reasons(opinion: Opinion) -> list[str]:
+    """Name the parts of the network that speak most for *machine-made*, the strongest first.
+
+    A part is named if it gives at least a quarter of all that speaks for it. Which pixels those
+    are, the map of the tiles shows; a part says only how large the details are that it goes by.
+
+    Returns:
+        Names of `features.PARTS`.
+
+    Raises:
+        WeightsError: if the bundled network is missing or altered.
+    """
+    adds = parts(opinion.features)
+    total = float(adds[adds > 0].sum())
+    names = list(PARTS)
+    return [names[i] for i in np.argsort(-adds) if adds[i] > 0 and adds[i] >= total / 4]
+
+
+def strongest_scale(opinion: Opinion) -> str:
+    """Say at which size of the picture the tiles accuse most: `full`, `half` or `smaller`."""
+    scale = np.maximum(opinion.tiles.boxes[:, 2:].max(1) / SIDE, 1.0).round()
+    means = {float(value): opinion.logits[scale == value].mean() for value in np.unique(scale)}
+    return {1.0: "full", 2.0: "half"}.get(max(means, key=lambda value: means[value]), "smaller")

@@ -24,10 +24,29 @@ from counterproof.detectors.tiles import MIN_SIDE, READING_SIDE, cut
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile
 
-__all__ = ["MODEL", "WIDTH", "TileTable", "delivered_tiles", "describe", "extract", "open_picture"]
+__all__ = [
+    "HEAD",
+    "MODEL",
+    "PARTS",
+    "WIDTH",
+    "TileTable",
+    "delivered_tiles",
+    "describe",
+    "extract",
+    "open_picture",
+    "parts",
+]
 
 MODEL = "detectors/lite0"
-WIDTH = 2016
+HEAD = "lite0-head.npz"
+"""Beside the network: `weight` of each feature in its logit, and `usual`, the mean features of
+tiles that it was trained on. Both `float32`, shape `(WIDTH,)`."""
+
+PARTS = {"details": 48, "texture": 80, "patterns": 224, "shapes": 384, "whole": 1280}
+"""Depths whose activations are pooled, by what a value there can see, and how many features each
+has, in order: after an eighth, a quarter, half and three quarters of the network, and its end."""
+
+WIDTH = sum(PARTS.values())
 """Features of one tile."""
 
 TILES = 6
@@ -65,6 +84,21 @@ def describe(tiles: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.
     """
     features, logits = weights.open(MODEL).session.run(None, {"tiles": tiles})
     return features, logits
+
+
+def parts(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what each of `PARTS` adds to the logit, mean over tiles, against a usual tile.
+
+    Args:
+        features: of tiles, as `describe` returns them, shape `(N, WIDTH)`.
+
+    Raises:
+        WeightsError: if the bundled network is missing or altered.
+    """
+    head = np.load(weights.open(MODEL).path.with_name(HEAD))
+    adds = (features.mean(0) - head["usual"]) * head["weight"]
+    starts = np.cumsum([0, *PARTS.values()])[:-1]
+    return np.asarray(np.add.reduceat(adds, starts), np.float32)
 
 
 def open_picture(path: Path) -> Image.Image:

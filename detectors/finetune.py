@@ -30,6 +30,9 @@ __all__ = ["Kept", "Tuned", "Tuner", "Tuning", "gather"]
 BATCH = 64
 """Tiles that are worked out at once where nothing is learnt."""
 
+USUAL = 1_000
+"""Tiles whose mean features are the usual tile that an explanation compares with."""
+
 Told = Callable[[str], None]
 
 
@@ -282,3 +285,15 @@ class Tuned:
     def onnx(self) -> bytes:
         """Return the network as a file."""
         return to_onnx(self.network)
+
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the weight of each feature, and the features of a usual tile."""
+        count = len(self.kept.table.picture)
+        rows = np.arange(0, count, max(1, count // USUAL))
+        features = []
+        with torch.no_grad():
+            for start in range(0, len(rows), BATCH):
+                made = self.network.upper(*self.kept.rows(rows[start : start + BATCH]))
+                features.append(made.numpy())
+        weight = self.network.head.weight[0].detach().numpy()
+        return weight, np.concatenate(features).mean(0)

@@ -1,4 +1,4 @@
-"""The detector's network as a file: its head replaced, its weights kept in half precision."""
+"""The detector's network as a file: another head, weights in half precision."""
 
 from typing import TYPE_CHECKING, Any
 

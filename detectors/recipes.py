@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from counterproof.detectors import training
 from counterproof.detectors.card import figures
 from counterproof.detectors.ensemble import stack
+from counterproof.detectors.features import HEAD
 from counterproof.detectors.gathering import Rows, gather
 from counterproof.detectors.samples import Sample, balance, folds
 from counterproof.detectors.training import DELIVERIES, SMALL, WHOLE, Recipe
@@ -94,6 +95,8 @@ def network(
     scores = training.held_out(learner, samples, readable, recipe)
     made = learner.fit(np.flatnonzero(readable).tolist())
     (folder / "lite0.onnx").write_bytes(made.onnx())
+    weight, usual = made.head()
+    np.savez(folder / HEAD, weight=weight, usual=usual)
     return write(folder, "lite0.onnx", samples, scores, recipe)
 
 

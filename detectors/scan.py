@@ -16,7 +16,15 @@ import numpy as np
 from counterproof import weights
 from counterproof.analysis import Analyzer, Observation, Stage
 from counterproof.detectors import levels as own_levels
-from counterproof.detectors.detector import Answer, Opinion, judge, levels, probability
+from counterproof.detectors.detector import (
+    Answer,
+    Opinion,
+    judge,
+    levels,
+    probability,
+    reasons,
+    strongest_scale,
+)
 from counterproof.detectors.features import MODEL
 from counterproof.detectors.scope import UNTESTED, outside
 from counterproof.detectors.tiles import READING_SIDE
@@ -37,7 +45,7 @@ class DetectorAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("detector",)
     stage: ClassVar[Stage] = Stage.STANDARD
     timeout_s: ClassVar[float] = 30.0
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -85,7 +93,9 @@ class DetectorAnalyzer(Analyzer):
                     Severity.MEDIUM,
                     probability=round(chance, 3),
                     evidence=(MAP,),
-                    details=details | self._error_rate(),
+                    details=details
+                    | {"goes_by": reasons(opinion), "strongest_at": strongest_scale(opinion)}
+                    | self._error_rate(),
                 )
             else:
                 yield Finding(

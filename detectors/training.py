@@ -169,6 +169,10 @@ class Fitted(Protocol):
         """Return the network as a file."""
         ...
 
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the weight of each feature, and the features of a usual tile: `(WIDTH,)`."""
+        ...
+
 
 class Learner(Protocol):
     """What can train a detector on a part of the samples that it holds."""
@@ -218,6 +222,11 @@ class FittedHead:
         """Return the network that ships, with this head."""
         shipped = weights.open(MODEL).path.read_bytes()
         return with_head(shipped, self.weight, self.bias)
+
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the weight of each feature, and the features of a usual tile."""
+        usual = self.table.features.mean(0, dtype=np.float32)
+        return self.weight.astype(np.float32), usual
 
 
 def mean_logits(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from counterproof.detectors.features import WIDTH
 from counterproof.detectors.samples import Sample
 from tests.detectors.drawn import textured
 
@@ -99,7 +100,11 @@ def test_the_file_answers_as_the_network_does(kept: "Kept", samples: list[Sample
     tiles = np.stack([textured(224, 224, seed) for seed in (1, 2, 3)])
     with torch.no_grad():
         expected = tuned.network(torch.from_numpy(tiles))[1].numpy()
-    assert session.run(["logit"], {"tiles": tiles})[0] == pytest.approx(expected, abs=0.05)
+    features, logits = session.run(["features", "logit"], {"tiles": tiles})
+    assert logits == pytest.approx(expected, abs=0.05)
+    weight, usual = tuned.head()
+    assert usual.shape == weight.shape == (WIDTH,)
+    assert np.ptp(logits - features @ weight) == pytest.approx(0, abs=0.01)
 
 
 def test_what_was_kept_is_not_made_again(samples: list[Sample], tmp_path: Path) -> None:

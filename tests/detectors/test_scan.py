@@ -10,9 +10,9 @@ from PIL import Image
 
 from counterproof import weights
 from counterproof.audit.verdict import decide
-from counterproof.detectors import scan
-from counterproof.detectors.detector import Answer, again, judge, probability, score
-from counterproof.detectors.features import MODEL, WIDTH, describe
+from counterproof.detectors import detector, scan
+from counterproof.detectors.detector import Answer, again, judge, probability, reasons, score
+from counterproof.detectors.features import MODEL, PARTS, WIDTH, describe, parts
 from counterproof.detectors.scope import UNTESTED
 from counterproof.detectors.tiles import MIN_SIDE
 from counterproof.findings import Blob, Claim, Finding, Status
@@ -106,14 +106,35 @@ def test_levels_lead_to_answers_and_statuses(
         assert len(accusing[0].details["looks"]) == 6
 
 
-def test_an_accusation_comes_with_its_map(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_accusation_comes_with_its_map_and_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = {"accuse": -99.0, "keep": -99.0, "clear": -100.0}
     monkeypatch.setattr(weights.open(MODEL), "card", with_levels(limits))
     made = scan.DetectorAnalyzer(Settings(home=Path("unused")))
     image = ImageFile.open(encoded(textured(600, 900)), name="picture")
-    blobs = [item for item in made.analyze(image) if isinstance(item, Blob)]
+    seen = list(made.analyze(image))
+    blobs = [item for item in seen if isinstance(item, Blob)]
     with Image.open(io.BytesIO(blobs[0].data)) as drawn:
         assert drawn.size == (512, 341)
+    (accusing,) = (
+        item for item in seen if isinstance(item, Finding) and item.claim is Claim.SYNTHETIC
+    )
+    assert set(accusing.details["goes_by"]) <= set(PARTS)
+    assert accusing.details["strongest_at"] in ("full", "half")
+
+
+def test_parts_sum_to_the_logit_but_for_a_usual_tile() -> None:
+    looks = [judge(textured(300, 300, seed)) for seed in (1, 2, 3)]
+    rest = [look.score - float(parts(look.features).sum()) for look in looks]
+    assert np.ptp(rest) == pytest.approx(0, abs=0.01)
+
+
+def test_reasons_are_the_parts_that_speak_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    adds = np.array([0.5, 3.0, -2.0, 1.5, 0.0], np.float32)
+    monkeypatch.setattr(detector, "parts", lambda features: adds)
+    opinion = judge(textured(300, 300))
+    assert reasons(opinion) == ["texture", "shapes"]
+    adds[:] = -1
+    assert reasons(opinion) == []
 
 
 def test_the_bundled_network_gives_what_it_gave() -> None:
