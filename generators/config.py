@@ -131,6 +131,7 @@ class VaeConfig(CriticConfig):
         latent: dimensions of z.
         channels: from half the size downwards.
         shift: pixels by which training pictures are moved at most.
+        smooth: whether the decoder ends with a small blur, which no grid of two pixels passes.
         components: Gaussians of the mixture that is fitted to the latents afterwards.
         critic_from: pictures after which a discriminator joins; 0 for never.
         critic_weight: of its slope at a picture, against the slope of the likelihood.
@@ -146,6 +147,7 @@ class VaeConfig(CriticConfig):
     latent: int = 128
     channels: tuple[int, ...] = (24, 48, 96, 128)
     shift: int = 2
+    smooth: bool = True
     components: int = 30
     critic_from: int = 100_000
     critic_weight: float = 0.7
@@ -190,6 +192,7 @@ LATER: dict[str, dict[str, Any]] = {
     "vae": {
         "critic_from": 0,
         "critic_weight": 0.7,
+        "smooth": False,
         "critic_channels": [128, 96, 64, 32],
         "critic_rate": 4e-4,
         "penalty": 1.0,

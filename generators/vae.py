@@ -51,6 +51,8 @@ class Vae(nn.Module):
             *up, nn.SiLU(), nn.Conv2d(widths[0], 12, 3, padding=1), nn.PixelShuffle(2)
         )
 
+        self.smooth = config.smooth
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance `(N, latent)` of the posterior of `(N, 3, H, W)`."""
         hidden = self.down(x.contiguous(memory_format=torch.channels_last)).flatten(1)
@@ -61,7 +63,13 @@ class Vae(nn.Module):
         """Decode `(N, latent)` into `(N, 3, size, size)`, about -1 to 1."""
         x = self.spread(z).view(-1, self.wide, self.low, self.low)
         y: Tensor = self.up(x.contiguous(memory_format=torch.channels_last))
-        return y
+        if not self.smooth:
+            return y
+        # 1 2 1 both ways: what PixelShuffle can leave, a grid of two pixels' period, goes to zero
+        line = y.new_tensor([0.25, 0.5, 0.25])
+        kernel = (line[:, None] * line)[None, None].expand(3, 1, 3, 3)
+        made: Tensor = F.conv2d(F.pad(y, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
+        return made
 
     def loss(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the negative bound in nats per value, squared error, divergence in nats, pictures.

@@ -302,11 +302,28 @@ def test_a_discriminator_joins_a_vae_late(pictures: Pictures, tmp_path: Path) ->
 def test_a_vae_of_an_earlier_version_is_read_without_a_discriminator() -> None:
     held = config_to_json(CONFIGS["vae"])
     for name in ("critic_from", "critic_weight", "critic_channels", "critic_rate", "penalty",
-                 "penalty_every", "augment_target", "augment_most"):  # fmt: skip
+                 "penalty_every", "augment_target", "augment_most", "smooth"):  # fmt: skip
         del held[name]
     read = config_from_json(held)
     assert isinstance(read, VaeConfig)
-    assert read.critic_from == 0
+    assert (read.critic_from, read.smooth) == (0, False)
+
+
+def test_a_smooth_decoder_leaves_no_grid_of_two_pixels() -> None:
+    from counterproof.generators.tasks import make_task
+
+    def grid(smooth: bool) -> float:
+        config = VaeConfig(size=16, latent=8, channels=(8, 8, 8), critic_from=0, smooth=smooth)
+        net: Any = make_task(config, torch.device("cpu"), 0).nets["main"]
+        shifted = net.up[-2].bias.detach().clone()
+        shifted[::4] += 1.0  # one pixel of each square of four
+        net.up[-2].bias.data = shifted
+        with torch.no_grad():
+            made = net(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)))
+        inner = made[:, :, 2:-2, 2:-2]
+        return float((inner[:, :, ::2, ::2] - inner[:, :, 1::2, 1::2]).mean().abs())
+
+    assert grid(True) < 0.05 < 0.5 < grid(False)
 
 
 def test_noise_is_learned_late(pictures: Pictures, tmp_path: Path) -> None:
