@@ -126,7 +126,7 @@ def lucidrains(size: int, checkout: str) -> Steps:
 
     # its averaged generator forgets fmap_max and could not be filled; nothing here uses it
     theirs.StyleGAN2.reset_parameter_averaging = lambda self: None
-    made = theirs.StyleGAN2(size, LATENT, MOST, 8, BASE // 128)
+    made = theirs.StyleGAN2(size, LATENT, MOST, 8, BASE // size // 2)
     layers, x = made.G.num_layers, torch.rand(BATCH, 3, size, size)
 
     def draw(n: int) -> Any:
