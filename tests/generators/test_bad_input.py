@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 
 from counterproof.app.generators import generators
 from counterproof.errors import UserError, WeightsError
-from counterproof.generators.config import GanConfig, VaeConfig
+from counterproof.generators.config import GanConfig, VaeConfig, config_to_json
 from counterproof.generators.dataset import Pictures, load_pictures
 
 torch = pytest.importorskip("torch", reason="training needs the extra 'train'")
@@ -161,9 +162,9 @@ def test_a_full_disk_leaves_no_half_of_an_export(pictures: Pictures, tmp_path: P
 
 
 KILLED = """
-import sys
+import json, sys
 from pathlib import Path
-from tests.generators.test_bad_input import GAN
+from counterproof.generators.config import config_from_json
 from counterproof.generators.dataset import load_pictures
 from counterproof.generators.training import Run, train
 
@@ -171,8 +172,7 @@ def notice(progress, logged, average):
     print(progress.step, flush=True)
 
 run = Run(Path(sys.argv[2]), 3, precision="float32", save_every_s=0.05)
-train(GAN.__class__(**{**{n: getattr(GAN, n) for n in GAN.__dataclass_fields__},
-                       "images": 400_000}), load_pictures(sys.argv[1], 16), run, notice)
+train(config_from_json(json.loads(sys.argv[3])), load_pictures(sys.argv[1], 16), run, notice)
 """
 
 
@@ -183,9 +183,9 @@ def test_a_killed_run_goes_on_from_its_checkpoint(drawings: Path, tmp_path: Path
     from counterproof.generators.training import CHECKPOINT, Run, train
 
     out = tmp_path / "run"
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", KILLED, str(drawings), str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
+    endless = json.dumps(config_to_json(dataclasses.replace(GAN, images=400_000)))
+    command = [sys.executable, "-c", KILLED, str(drawings), str(out), endless]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     deadline = time.monotonic() + 100
     for line in process.stdout:
