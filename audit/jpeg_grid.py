@@ -72,7 +72,7 @@ def find_foreign_grid(luma: "NDArray[np.float32]") -> Grid:
         return Grid(None)
     main = (first % 8, first // 8)
     rows, columns = height // 8, width // 8
-    cells = votes[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8)
+    cells = votes[: rows * 8, : columns * 8]
     if counts[first] < _MIN_LEAD * np.partition(counts, -2)[-2]:
         return Grid(None)
     best, foreign, boxes, kinds = 0.0, -1, [], set()
@@ -80,13 +80,16 @@ def find_foreign_grid(luma: "NDArray[np.float32]") -> Grid:
     for number in range(64):
         if number == first or counts[number] < 64 * _MIN_BLOCKS:
             continue
-        share = (cells == number).mean(axis=(1, 3))  # [row, column]
-        dense = (cv2.blur(share, (3, 3)) > _MIN_DENSITY).astype(np.uint8)
+        # 64 for each vote, the mean of a cell's 64 pixels: its votes
+        marks = (cells == number).astype(np.uint8) * np.uint8(64)
+        held = cv2.resize(marks, (columns, rows), interpolation=cv2.INTER_AREA)
+        around = cv2.boxFilter(held, cv2.CV_32F, (3, 3), normalize=False)
+        dense = (around > 9 * 64 * _MIN_DENSITY).astype(np.uint8)
         found, labels, stats, _ = cv2.connectedComponentsWithStats(dense, connectivity=4)
         for label in range(1, found):
             x, y, w, h = (int(value) for value in stats[label, :4])
-            inside = share[y : y + h, x : x + w]
-            voting = int(inside[labels[y : y + h, x : x + w] == label].sum())
+            inside = held[y : y + h, x : x + w]
+            voting = int(inside[labels[y : y + h, x : x + w] == label].sum()) // 64
             if voting < _MIN_BLOCKS:
                 continue
             nfa = tests + _log_tail(voting, max(w * h, voting))
@@ -104,11 +107,17 @@ def find_foreign_grid(luma: "NDArray[np.float32]") -> Grid:
 
 
 def _log_tail(hits: int, trials: int) -> float:
-    """Return log10 of the chance that noise gives a grid so many votes, each with 1/64."""
+    """Return log10 of the chance that noise gives a grid so many votes, each with 1/64.
+
+    At least −300, where floating-point numbers end; JSON knows no infinity.
+
+    >>> _log_tail(4000, 5000)
+    -300.0
+    """
     import numpy as np
     from scipy.stats import binom
 
-    return float(binom.logsf(hits - 1, trials, 1 / 64) / np.log(10))
+    return max(-300.0, float(binom.logsf(hits - 1, trials, 1 / 64) / np.log(10)))
 
 
 def _votes(luma: "NDArray[np.float32]") -> "NDArray[np.int8]":
