@@ -15,7 +15,7 @@ from counterproof.provenance.mark import assert_marked
 # mean of each picture of seed 11, from the weights that ship; a grey level of tolerance
 GOLDEN = {
     "gan": [107.0, 153.8, 114.1, 148.8],
-    "vae": [132.6, 126.6, 122.6, 110.2],
+    "vae": [112.7, 111.1, 103.3, 87.8],
     "stylegan": [124.4, 110.0, 141.1, 116.7],
 }
 
