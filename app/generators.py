@@ -65,6 +65,10 @@ def evaluate(model: str, data: str, count: int, seed: int, weights: str | None) 
     from counterproof.generators.metrics import feature_classes, measure
     from counterproof.generators.sampling import open_sampler
 
+    if weights is not None:
+        from counterproof.generators.fidelity import check_weights
+
+        check_weights(weights)  # told before the work
     sampler = open_sampler(model)
     classes = sampler.facts.classes
     pictures = read_pictures(data, sampler.sample(1).shape[1], len(classes) > 1)

@@ -16,7 +16,7 @@ from counterproof.errors import MissingExtra, UserError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Published", "published_distances"]
+__all__ = ["Published", "check_weights", "published_distances"]
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 DIGEST = "6726825d"  # how the SHA-256 of that file begins, as its name says
@@ -55,7 +55,7 @@ def published_distances(
         UserError: if the file is missing or another one, or torchvision does not load.
         MissingExtra: if torch-fidelity is not installed.
     """
-    _check(Path(weights))
+    check_weights(weights)
     fidelity = _library()
     import torch
 
@@ -83,8 +83,13 @@ def published_distances(
     )
 
 
-def _check(path: Path) -> None:
-    """Make sure that it is the file it should be: torch-fidelity unpickles what it is given."""
+def check_weights(weights: str | Path) -> None:
+    """Make sure that it is the file it should be: torch-fidelity unpickles what it is given.
+
+    Raises:
+        UserError: if it is missing or another one.
+    """
+    path = Path(weights)
     if not path.is_file():
         raise UserError(
             f"{path}: no such file; FID and KID need {WEIGHTS}, from the releases of torch-fidelity"
