@@ -48,6 +48,7 @@ __all__ = ["INDEX_SCHEMA", "Added", "CopyIndex", "Reference"]
 INDEX_SCHEMA = "counterproof.index/2"
 _BATCH = 32
 _ROWS = 10_000
+_CACHE_KIB = 1 << 17  # of pages: a million works are added in no order of their digests
 _COLUMNS = "path, size, mtime, sha256, width, height, hash, detail, reserved"
 _NAMED = "id, path, sha256, width, height, reserved"
 _TABLES = f"""
@@ -115,6 +116,7 @@ class CopyIndex:
             raise UserError(f"{path}: no such index; make one with `counterproof index build`")
         connection = open_sqlite(path, "index", create=create, wal=False)
         try:
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             _prepare(path, connection, create)
         except sqlite3.Error as err:
             connection.close()

@@ -65,7 +65,7 @@ class FeatureLists:
     # -- sorting ------------------------------------------------------------------------
 
     def sort(self) -> None:
-        """Put what was added since the last time into cells. Memory: 0.9 GB at most.
+        """Put what was added since the last time into cells. Memory: 1.4 GB at most.
 
         Raises:
             sqlite3.Error: if the file is damaged or cannot be written.
