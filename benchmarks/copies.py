@@ -12,6 +12,7 @@ hashes need neither its network nor torch.
 
 import argparse
 import json
+import os
 import random
 import sys
 import tempfile
@@ -218,7 +219,7 @@ def run(args: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
     if args.output.exists() and args.work:
         rows = json.loads(args.output.read_text())["rows"]
-    work = Path(args.work or tempfile.mkdtemp())
+    work = Path(os.path.abspath(args.work or tempfile.mkdtemp()))  # as the index names its works
     folder = work / f"originals-{args.part}"
     folder.mkdir(parents=True, exist_ok=True)
     kept: list[tuple[str, Pixels]] = []

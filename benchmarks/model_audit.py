@@ -13,6 +13,7 @@ code counts and decides; only its searches are looked up, so that a round costs 
 """
 
 import argparse
+import os
 import pickle
 import random
 import sqlite3
@@ -217,7 +218,8 @@ def main() -> None:
     parser.add_argument("--check", type=int, default=0, help="rounds that also run through files")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    table = look_up(prepare(args.pictures, args.work, args.side), args.work)
+    work = Path(os.path.abspath(args.work))  # as the index names its works
+    table = look_up(prepare(args.pictures, work, args.side), work)
     for name in args.exclude:
         del table[f"pool/{name}"]
     whole = model_audit._agreement
