@@ -19,13 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterproof.detectors import finetune, measures
-from counterproof.detectors.features import WIDTH, TileTable
+from counterproof.detectors.features import PARTS, WIDTH, TileTable
 from counterproof.detectors.head import fit_tiles, picture_scores
 from counterproof.detectors.samples import Sample, balance, folds, read
 from counterproof.detectors.training import DELIVERIES, WHOLE
-
-DEPTHS = {"2": 48, "4": 80, "8": 224, "12": 384, "last layer": 1280}
-"""Numbers pooled after each block, in order; see `lite0.DEPTHS`."""
 
 Chosen = Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]]
 
@@ -156,11 +153,14 @@ def main() -> None:
         part = of_share(samples, share)
         say(f"{share:.0%} of each source", [views.areas(part, seed=seed) for seed in draws])
     start = 0
-    for name, width in DEPTHS.items():
+    for name, width in PARTS.items():
         columns = slice(start, start + width)
-        say(f"only features of block {name}", [views.areas(everything, columns=columns)])
+        say(f"only {name}", [views.areas(everything, columns=columns, seed=seed) for seed in draws])
         start += width
-    say("only blocks 2 to 12", [views.areas(everything, columns=slice(0, WIDTH - 1280))])
+    columns = slice(0, WIDTH - PARTS["whole"])
+    for seed in draws:
+        found = views.areas(everything, columns=columns, seed=seed)
+        say(f"all but the last layer, fold draw {seed}", [found])
     say("trained on pictures as found only", [views.areas(everything, most=1)])
     say("as found and delivered once", [views.areas(everything, most=2)])
     if given.output:
