@@ -49,7 +49,7 @@ def lost(folder: Path, home: Path) -> str:
         done = run("mark", str(folder / "a.png"), "--as", "generated", "-o", str(folder / "out"))
         assert done.exit_code == 0
         image = Image.open(folder / "out" / "a.png").convert("RGB")
-        image.resize((320, 240)).save(copy, quality=50)
+        image.resize((480, 360)).save(copy, quality=75)
     return str(copy)
 
 
