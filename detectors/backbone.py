@@ -9,9 +9,7 @@ Training needs torch; what `save` writes runs in onnxruntime. Source of pooling 
 depths: docs/detectors.md.
 """
 
-import hashlib
 import io
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 from counterproof.detectors.deliveries import at_random
+from counterproof.detectors.estimator import LogitClassifier, read_model, write_model
 from counterproof.detectors.features import TileTable, open_picture
 from counterproof.detectors.head import fit_tiles
 from counterproof.detectors.tiles import SIDE, cut
-from counterproof.errors import MissingExtra, UserError, WeightsError
+from counterproof.errors import MissingExtra, UserError
 from counterproof.weights import session_of
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ SPREAD = (58.395, 57.12, 57.375)
 `torchvision.transforms._presets.ImageClassification`."""
 
 
-class Backbone(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Backbone(LogitClassifier):
     """A frozen network with a linear head on pooled activations.
 
     Args:
@@ -162,27 +160,12 @@ class Backbone(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tiles = cut(pixels, TILES).pixels
         return float(_session(self.onnx_).run(["logit"], {"tiles": tiles})[0].mean())
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return uncalibrated chances of both classes, shape `(N, 2)`."""
-        chance = 1 / (1 + np.exp(-self.decision_function(X)))
-        return np.column_stack([1 - chance, chance])
-
-    def predict(self, X: Any) -> NDArray[np.bool_]:
-        """Return whether each logit is above 0."""
-        return np.asarray(self.decision_function(X) > 0)
-
     def save(self, path: Path) -> None:
         """Write network and head as `path` (ONNX), and what describes them as JSON beside it."""
         settings = {name: value for name, value in self.get_params().items() if name != "network"}
-        content = {
-            "kind": KIND,
-            "sha256": hashlib.sha256(self.onnx_).hexdigest(),
-            "parameters": settings,
-            "weight": [float(value) for value in self.weight_],
-            "bias": self.bias_,
-        }
-        path.write_bytes(self.onnx_)
-        path.with_suffix(".json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        weight = [float(value) for value in self.weight_]
+        content = {"parameters": settings, "weight": weight, "bias": self.bias_}
+        write_model(path, self.onnx_, KIND, content)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -191,18 +174,12 @@ class Backbone(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             UserError: if the files are not one, or were altered.
         """
+        model, content = read_model(path, KIND)
         try:
-            model = path.read_bytes()
-            content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            if content["kind"] != KIND:
-                raise ValueError("another kind")
-            if content["sha256"] != hashlib.sha256(model).hexdigest():
-                raise ValueError("the ONNX file is not the one that the JSON file describes")
             made = cls(**content["parameters"])
             made.weight_ = np.array(content["weight"], float)
             made.bias_ = float(content["bias"])
-            _session(model)
-        except (OSError, ValueError, KeyError, TypeError, WeightsError) as err:
+        except (ValueError, KeyError, TypeError) as err:
             raise UserError(f"{path}: expected a backbone detector: {err}") from err
         made.onnx_ = model
         made.classes_ = np.array([False, True])

@@ -12,17 +12,17 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from counterproof.detectors.estimator import LogitClassifier
 from counterproof.detectors.features import WIDTH, TileTable, extract
 from counterproof.errors import UserError
 
 __all__ = ["Head", "fit_tiles", "picture_scores"]
 
 
-class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Head(LogitClassifier):
     """Logistic regression over tile features.
 
     Args:
@@ -65,15 +65,6 @@ class Head(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the mean logit of each picture's tiles, as it is, shape `(N,)`."""
         table = extract(list(X), [lambda picture, rng: picture])
         return picture_scores(table, len(X), self.weight_, self.bias_)
-
-    def predict_proba(self, X: Sequence[Path]) -> NDArray[np.float64]:
-        """Return uncalibrated chances of both classes, shape `(N, 2)`."""
-        chance = 1 / (1 + np.exp(-self.decision_function(X)))
-        return np.column_stack([1 - chance, chance])
-
-    def predict(self, X: Sequence[Path]) -> NDArray[np.bool_]:
-        """Return whether each picture's mean logit is above 0."""
-        return np.asarray(self.decision_function(X) > 0)
 
     def save(self, path: Path) -> None:
         """Write the head as JSON; `network_file.with_head` puts it into a network."""

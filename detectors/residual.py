@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 from counterproof.detectors.deliveries import at_random, recompress
+from counterproof.detectors.estimator import LogitClassifier, read_model, write_model
 from counterproof.detectors.features import open_picture
 from counterproof.detectors.tiles import MIN_SIDE, SIDE, cut
-from counterproof.errors import MissingExtra, UserError, WeightsError
+from counterproof.errors import MissingExtra, UserError
 from counterproof.weights import session_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def network(width: int) -> Any:
     return Net()
 
 
-class Residual(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Residual(LogitClassifier):
     """A network of fewer than 300,000 parameters on noise residuals of tiles.
 
     Args:
@@ -229,22 +229,10 @@ class Residual(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tiles = cut(pixels, TILES).pixels
         return float(_session(self.onnx_).run(None, {"tiles": tiles})[0].mean())
 
-    def predict_proba(self, X: Sequence[Path]) -> NDArray[np.float64]:
-        """Return uncalibrated chances of both classes, shape `(N, 2)`."""
-        chance = 1 / (1 + np.exp(-self.decision_function(X)))
-        return np.column_stack([1 - chance, chance])
-
-    def predict(self, X: Sequence[Path]) -> NDArray[np.bool_]:
-        """Return whether each picture's mean logit is above 0."""
-        return np.asarray(self.decision_function(X) > 0)
-
     def save(self, path: Path) -> None:
         """Write the model as `path` (ONNX), and what describes it as JSON beside it."""
         settings = {name: value for name, value in self.get_params().items() if name != "folder"}
-        digest = hashlib.sha256(self.onnx_).hexdigest()
-        content = {"kind": KIND, "sha256": digest, "parameters": settings}
-        path.write_bytes(self.onnx_)
-        path.with_suffix(".json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_model(path, self.onnx_, KIND, {"parameters": settings})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -253,16 +241,10 @@ class Residual(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             UserError: if the files are not one, or were altered.
         """
+        model, content = read_model(path, KIND)
         try:
-            model = path.read_bytes()
-            content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            if content["kind"] != KIND:
-                raise ValueError("another kind")
-            if content["sha256"] != hashlib.sha256(model).hexdigest():
-                raise ValueError("the ONNX file is not the one that the JSON file describes")
             made = cls(**content["parameters"])
-            _session(model)
-        except (OSError, ValueError, KeyError, TypeError, WeightsError) as err:
+        except (KeyError, TypeError) as err:
             raise UserError(f"{path}: expected a residual detector: {err}") from err
         made.onnx_ = model
         made.classes_ = np.array([False, True])

@@ -8,8 +8,6 @@ A linear model was chosen on held-out sources: boosted and randomised trees on t
 did no better (docs/detectors.md, the spectral detector).
 """
 
-import hashlib
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from counterproof.detectors.deliveries import at_random
+from counterproof.detectors.estimator import LogitClassifier, read_model, write_model
 from counterproof.detectors.features import open_picture
 from counterproof.detectors.spectral_features import FAMILIES, NAMES, WIDTH, describe, family
-from counterproof.errors import MissingExtra, UserError, WeightsError
+from counterproof.errors import MissingExtra, UserError
 from counterproof.weights import session_of
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ def rows_of(pictures: Sequence[Path]) -> NDArray[np.float32]:
     return np.stack([describe(np.asarray(open_picture(Path(path)))) for path in pictures])
 
 
-class Spectral(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Spectral(LogitClassifier):
     """Logistic regression over frequency and noise numbers of a picture.
 
     Args:
@@ -136,15 +134,6 @@ class Spectral(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the logit of each path or row, shape `(N,)`."""
         return self._run(X)[0]
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return uncalibrated chances of both classes, shape `(N, 2)`."""
-        chance = 1 / (1 + np.exp(-self.decision_function(X)))
-        return np.column_stack([1 - chance, chance])
-
-    def predict(self, X: Any) -> NDArray[np.bool_]:
-        """Return whether each logit is above 0."""
-        return np.asarray(self.decision_function(X) > 0)
-
     def explain(self, X: Any) -> list[Reason]:
         """Return what each family adds to the logit of one picture, the strongest first.
 
@@ -156,8 +145,6 @@ class Spectral(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def save(self, path: Path) -> None:
         """Write the model as `path` (ONNX), and what describes it as JSON beside it."""
         content = {
-            "kind": KIND,
-            "sha256": hashlib.sha256(self.onnx_).hexdigest(),
             "parameters": self.get_params(),
             "numbers": list(NAMES),
             "strongest": [
@@ -165,8 +152,7 @@ class Spectral(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 for item in self.strongest_
             ],
         }
-        path.write_bytes(self.onnx_)
-        path.with_suffix(".json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_model(path, self.onnx_, KIND, content)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -175,17 +161,13 @@ class Spectral(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             UserError: if the files are not one, were altered, or name other numbers.
         """
+        model, content = read_model(path, KIND)
         try:
-            model = path.read_bytes()
-            content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            if content["kind"] != KIND or content["numbers"] != list(NAMES):
-                raise ValueError("another kind, or other numbers")
-            if content["sha256"] != hashlib.sha256(model).hexdigest():
-                raise ValueError("the ONNX file is not the one that the JSON file describes")
+            if content["numbers"] != list(NAMES):
+                raise ValueError("other numbers")
             made = cls(**content["parameters"])
             made.strongest_ = [Reason(**item) for item in content["strongest"]]
-            _session(model)
-        except (OSError, ValueError, KeyError, TypeError, WeightsError) as err:
+        except (ValueError, KeyError, TypeError) as err:
             raise UserError(f"{path}: expected a spectral detector: {err}") from err
         made.onnx_ = model
         made.classes_ = np.array([False, True])

@@ -11,8 +11,6 @@ from PIL import Image
 
 from counterproof.app.detectors import detectors
 from counterproof.errors import MissingExtra, UserError
-from tests.detectors.drawn import textured
-from tests.detectors.test_spectral import enlarged
 
 pytest.importorskip("sklearn")
 pytest.importorskip("onnx")
@@ -35,19 +33,6 @@ def small() -> Any:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10),
     )  # fmt: skip
     return body.eval()
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[bool]]:
-    folder = tmp_path_factory.mktemp("pictures")
-    paths, labels = [], []
-    for turn in range(8):
-        pixels = textured(160, 160, turn)
-        path = folder / f"{turn}.png"
-        Image.fromarray(enlarged(pixels) if turn % 2 else pixels).save(path)
-        paths.append(path)
-        labels.append(turn % 2 == 1)
-    return paths, labels
 
 
 def test_stages_are_the_last_module_at_each_size() -> None:

@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from counterproof.errors import UserError
-from tests.detectors.drawn import textured
-from tests.detectors.test_spectral import enlarged
+from tests.detectors.drawn import enlarged, textured
 
 pytest.importorskip("sklearn")
 pytest.importorskip("onnx")

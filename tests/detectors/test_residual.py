@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 
 from counterproof.app.detectors import detectors
 from counterproof.errors import UserError
-from tests.detectors.drawn import textured
-from tests.detectors.test_spectral import enlarged
 
 pytest.importorskip("sklearn")
 pytest.importorskip("onnx")
@@ -22,19 +19,6 @@ pytest.importorskip("safetensors")
 from counterproof.detectors.residual import Residual, network
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[bool]]:
-    folder = tmp_path_factory.mktemp("pictures")
-    paths, labels = [], []
-    for turn in range(8):
-        pixels = textured(160, 160, turn)
-        path = folder / f"{turn}.png"
-        Image.fromarray(enlarged(pixels) if turn % 2 else pixels).save(path)
-        paths.append(path)
-        labels.append(turn % 2 == 1)
-    return paths, labels
 
 
 def test_it_is_small_and_its_gradient_reaches_every_weight() -> None:

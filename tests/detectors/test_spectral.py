@@ -21,14 +21,7 @@ from counterproof.detectors.spectral_features import (
     in_words,
 )
 from counterproof.errors import UserError
-from tests.detectors.drawn import encoded, textured
-
-
-def enlarged(pixels: np.ndarray) -> np.ndarray:
-    """Return the picture as a careless decoder leaves it: every pixel four times."""
-    height, width = pixels.shape[:2]
-    small = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (width // 2 * 2, height // 2 * 2), interpolation=cv2.INTER_NEAREST)
+from tests.detectors.drawn import encoded, enlarged, textured
 
 
 def number(pixels: np.ndarray, name: str) -> float:
