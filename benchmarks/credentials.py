@@ -33,7 +33,7 @@ from PIL import Image
 from counterproof.containers import walk
 from counterproof.images import ImageFile
 from counterproof.provenance.certificates import SIGNER_USAGES
-from counterproof.provenance.credentials import CredentialsAnalyzer
+from counterproof.provenance.credentials_scan import CredentialsAnalyzer
 from counterproof.provenance.manifest_store import carries_credential, library_context
 from counterproof.provenance.trust import TrustStore
 from counterproof.settings import Settings

@@ -7,7 +7,7 @@ __all__ = ["ANALYZERS"]
 
 
 def _c2pa(settings: Settings) -> Analyzer:
-    from counterproof.provenance.credentials import CredentialsAnalyzer
+    from counterproof.provenance.credentials_scan import CredentialsAnalyzer
 
     return CredentialsAnalyzer(settings)
 

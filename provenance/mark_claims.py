@@ -72,7 +72,7 @@ def _admissions(image: ImageFile, settings: Settings) -> list[str]:
 def _findings(image: ImageFile, settings: Settings) -> list[Any]:
     """Return what labels, traces and the credential of a picture say."""
     from counterproof.findings import Finding
-    from counterproof.provenance.credentials import CredentialsAnalyzer
+    from counterproof.provenance.credentials_scan import CredentialsAnalyzer
     from counterproof.provenance.labels import LabelsAnalyzer
     from counterproof.provenance.traces import TracesAnalyzer
 

@@ -20,7 +20,7 @@ from counterproof.audit.verdict import decide
 from counterproof.findings import Finding, Verdict
 from counterproof.images import ImageFile
 from counterproof.provenance import keys
-from counterproof.provenance.credentials import CredentialsAnalyzer
+from counterproof.provenance.credentials_scan import CredentialsAnalyzer
 from counterproof.provenance.manifest_store import library_version
 from counterproof.settings import Settings
 

@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 from counterproof.audit.verdict import decide
 from counterproof.findings import Finding
 from counterproof.images import ImageFile
-from counterproof.provenance.credentials import CredentialsAnalyzer
+from counterproof.provenance.credentials_scan import CredentialsAnalyzer
 from counterproof.provenance.labels import LabelsAnalyzer
 from counterproof.settings import Settings
 

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from counterproof.errors import UserError
 from counterproof.provenance.advisories import REASONS, Advisories, load_advisories
 from counterproof.provenance.certificates import Certificate, fingerprint, load_certificate
-from counterproof.provenance.credentials import CredentialsAnalyzer
+from counterproof.provenance.credentials_scan import CredentialsAnalyzer
 from counterproof.provenance.trust import load_trust, read_certificates
 from counterproof.settings import Settings
 from counterproof.text import catalogue

@@ -14,8 +14,9 @@ import pytest
 from counterproof.errors import CounterproofError, UserError
 from counterproof.findings import Finding
 from counterproof.images import ImageFile
-from counterproof.provenance import credentials, manifest_store
-from counterproof.provenance.credentials import CredentialsAnalyzer, read_credential
+from counterproof.provenance import credentials_scan, manifest_store
+from counterproof.provenance.credentials import read_credential
+from counterproof.provenance.credentials_scan import CredentialsAnalyzer
 from counterproof.provenance.trust import load_trust
 from counterproof.settings import Settings
 
@@ -26,7 +27,7 @@ def test_a_picture_without_credential_never_meets_the_library(signing: Any) -> N
 import io, sys
 from pathlib import Path
 from counterproof.images import ImageFile
-from counterproof.provenance.credentials import CredentialsAnalyzer
+from counterproof.provenance.credentials_scan import CredentialsAnalyzer
 from counterproof.settings import Settings
 image = ImageFile.open(sys.stdin.buffer.read())
 assert list(CredentialsAnalyzer(Settings(home=Path("none"))).analyze(image)) == []
@@ -108,8 +109,8 @@ def test_the_manifest_is_kept_as_evidence(signing: Any, intact: bytes) -> None:
     found = list(analyzer.analyze(ImageFile.open(intact)))
     blobs = [item for item in found if isinstance(item, Blob)]
     named = [name for item in found if isinstance(item, Finding) for name in item.evidence]
-    assert [blob.name for blob in blobs] == [credentials.BLOB_NAME]
-    assert set(named) == {credentials.BLOB_NAME}
+    assert [blob.name for blob in blobs] == [credentials_scan.BLOB_NAME]
+    assert set(named) == {credentials_scan.BLOB_NAME}
 
 
 def test_errors_are_ours(signing: Any, tmp_path: Path) -> None:

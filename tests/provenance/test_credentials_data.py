@@ -17,7 +17,7 @@ from counterproof.audit.verdict import decide
 from counterproof.findings import Finding, Verdict
 from counterproof.images import ImageFile
 from counterproof.provenance.advisories import NO_ADVISORIES
-from counterproof.provenance.credentials import CredentialsAnalyzer
+from counterproof.provenance.credentials_scan import CredentialsAnalyzer
 from counterproof.provenance.manifest_store import carries_credential
 from counterproof.settings import Settings
 

@@ -26,7 +26,8 @@ from counterproof.findings import (
 )
 from counterproof.images import ImageFile
 from counterproof.provenance import crosscheck, manifest_store
-from counterproof.provenance.credentials import CredentialsAnalyzer, read_credential
+from counterproof.provenance.credentials import read_credential
+from counterproof.provenance.credentials_scan import CredentialsAnalyzer
 from counterproof.provenance.crosscheck import CrosscheckAnalyzer, SecondReading, disagreement
 from counterproof.provenance.trust import load_trust
 from counterproof.settings import Settings

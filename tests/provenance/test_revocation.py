@@ -277,7 +277,7 @@ def test_asking_needs_an_address_and_leave(
     assert signing.look(intact, authority, online=True).details["revocation"] == "not_checked"
     assert not asked  # its certificate names no address
     named: Callable[..., str] = lambda *_: "http://ocsp.example.org/q"  # noqa: E731
-    monkeypatch.setattr("counterproof.provenance.credentials.query_url", named)
+    monkeypatch.setattr("counterproof.provenance.credentials_scan.query_url", named)
     seen = signing.look(intact, authority, online=True)
     assert seen.details["revocation_answer"]["source"] == "online"
     assert (seen.details["answers"]["trust"], seen.state) == ("revoked", "intact")
