@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -33,13 +33,14 @@ from counterproof.provenance.watermark_code import (
     MarkClass,
     Payload,
     Profile,
-    code_word,
     layout,
     open_message,
-    seal_message,
+    profile_named,
     viterbi,
 )
-from counterproof.provenance.watermark_plane import Field, Floats, Geometry, Gray
+from counterproof.provenance.watermark_draw import draw
+from counterproof.provenance.watermark_look import Look, chips_at, look, margin_db
+from counterproof.provenance.watermark_plane import Field, Geometry, Gray
 from counterproof.provenance.watermark_sync import Candidate
 
 if TYPE_CHECKING:
@@ -78,17 +79,8 @@ were searched for, and from which a mark is called likely.
 Source: `benchmarks/watermark.py absent`, the distribution over unmarked pictures.
 """
 
-LESS_DB = 1.0
-"""By how much a picture is marked weaker than usual if its margin allows."""
-
 SECOND_LOOKS = 2
 """How many of the best places are read once more with the learned demodulator."""
-
-PILOT_POWER = 0.3
-"""Power of the pilots, in parts of the chips'."""
-
-NEEDED = 0.57
-"""Mean over standard deviation of the soft bits at which 19 of 20 messages are read."""
 
 
 class AlreadyMarked(UserError):
@@ -149,7 +141,7 @@ def new_payload(
     Raises:
         ValueError: if the class is not one of `MarkClass`.
     """
-    bits = 8 * _profile(profile).payload_bytes - 2
+    bits = 8 * profile_named(profile).payload_bytes - 2
     return Payload(MarkClass(mark_class), secrets.randbits(bits), profile)
 
 
@@ -190,13 +182,13 @@ def embed(
             from it, as on a picture without any contrast left.
         ValueError: if arguments do not fit together.
     """
-    chosen = _profile(profile)
+    chosen = profile_named(profile)
     secret = _secret(key)
     if payload.profile != profile:
         raise ValueError(f"expected a payload of profile {profile!r}, got {payload.profile!r}")
     _check_size(pixels, chosen)
     work = watermark_plane.shrink(watermark_plane.luma(pixels), WORKING_EDGE)
-    found = _look(work, chosen)
+    found = look(work, chosen)
     if not again and (old := _decode_upright(found, [secret], chosen)) is not None:
         assert old.payload is not None, "a message was read"
         raise AlreadyMarked(
@@ -204,9 +196,9 @@ def embed(
             f"{old.payload.id:x}); pass again=True to put another over it"
         )
     gains = watermark_mask.channel_gains(pixels)
-    drawn = _draw(work, found, payload, secret, watermark_mask.STRENGTHS[profile, strength], gains)
+    drawn = draw(work, found, payload, secret, watermark_mask.STRENGTHS[profile, strength], gains)
     marked = watermark_mask.add(pixels, drawn, gains)
-    seen = _look(watermark_plane.shrink(watermark_plane.luma(marked), WORKING_EDGE), chosen)
+    seen = look(watermark_plane.shrink(watermark_plane.luma(marked), WORKING_EDGE), chosen)
     reading = _decode_upright(seen, [secret], chosen)
     if reading is None or reading.payload != payload:
         raise ImageError("unsupported", "the picture cannot carry a mark that can be read back")
@@ -214,7 +206,7 @@ def embed(
     return Embedded(
         marked,
         payload,
-        _margin(seen, payload, secret),
+        margin_db(seen, payload, secret),
         99.0 if squared == 0 else 10 * math.log10(255**2 / squared),
         key is not None,
     )
@@ -260,7 +252,7 @@ def examine(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> tuple[floa
         return 0.0, None
     tried = [PUBLIC_KEY, *(_secret(key) for key in keys)]
     gray = watermark_plane.shrink(watermark_plane.luma(pixels), READING_EDGE)
-    upright = _look(watermark_plane.shrink(gray, WORKING_EDGE), FULL)
+    upright = look(watermark_plane.shrink(gray, WORKING_EDGE), FULL)
     if (found := _decode_upright(upright, tried, FULL)) is not None:
         return found.score, _resized(found, upright.shape, pixels.shape)
     tries, best, promising = 1, 0.0, list[Candidate]()
@@ -270,7 +262,7 @@ def examine(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> tuple[floa
     for places in watermark_sync.candidates(gray):
         for place in places:
             best = max(best, place.score)
-            if place.score < WORTH_A_TRY or (field := _field(gray, place.geometry)) is None:
+            if place.score < WORTH_A_TRY or (field := chips_at(gray, place.geometry)) is None:
                 continue
             tries += 1
             if (found := _decode(field, tried, FULL, place, tries)) is not None:
@@ -279,7 +271,7 @@ def examine(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> tuple[floa
     promising.sort(key=lambda place: -place.score)
     for place in promising[:SECOND_LOOKS]:
         tries += 1
-        learned = _field(gray, place.geometry, learned=True)
+        learned = chips_at(gray, place.geometry, learned=True)
         if learned and (found := _decode(learned, tried, FULL, place, tries)) is not None:
             return max(best, place.score), _resized(found, gray.shape, pixels.shape)
     if (found := _read_small(gray, tried)) is not None:
@@ -291,114 +283,14 @@ def examine(pixels: NDArray[np.uint8], keys: Sequence[bytes] = ()) -> tuple[floa
     return best, None
 
 
-class _Look(NamedTuple):
-    """What the reader sees in a picture that it takes to be whole and upright."""
-
-    field: Field
-    score: float
-    shape: tuple[int, int]
-
-
-# -- drawing ----------------------------------------------------------------------------------
-
-
-def _draw(
-    work: Gray,
-    found: _Look,
-    payload: Payload,
-    key: bytes,
-    strength: watermark_mask.Strength,
-    gains: NDArray[np.float64],
-) -> Floats:
-    """Return the change of luma of a picture at most `WORKING_EDGE` px long.
-
-    Informed embedding: what the picture itself says at each code bit is measured with the
-    reader's own eyes, and bits that it speaks for are drawn weaker, those it speaks against
-    stronger. So the picture's noise is largely paid for before any copy is made. Then spoiled
-    copies are read, and the whole mark drawn as strong as they need: pictures are marked to
-    the same margin rather than to the same PSNR.
-    """
-    profile = _profile(payload.profile)
-    chips = layout(key, profile)
-    word = code_word(seal_message(payload.to_bytes(), key, profile))
-    allowed, highest = watermark_mask.mask(work.astype(np.float32), strength)
-    blur = max(1.0, 2.0 * max(work.shape) / profile.chips)
-    # the pixels' change per change of luma, rms over the channels
-    spread = math.sqrt(float((gains**2).mean()))
-    usual = min(255 / 10 ** (strength.usual_db / 20) / spread, math.sqrt(_power(allowed)))
-    before = watermark_plane.soft_bits(found.field, chips, profile.code_bits) * word
-    weight = np.ones(profile.code_bits, np.float32)
-    for last in (False, True):
-        drawn = watermark_plane.draw_chips((weight * word)[chips.bit] * chips.sign, work.shape)
-        drawn -= cv2.GaussianBlur(drawn, (0, 0), blur)
-        drawn *= allowed
-        if profile is FULL:
-            pilots = allowed * watermark_plane.draw_pilots(work.shape)
-            drawn += pilots * math.sqrt(PILOT_POWER * _power(drawn) / _power(pilots))
-        drawn *= usual / math.sqrt(_power(drawn))
-        if last:
-            break
-        seen = _look(_added(work, drawn), profile)
-        soft = watermark_plane.soft_bits(seen.field, chips, profile.code_bits)
-        gain = float(np.mean(soft * word - before))
-        weight = np.clip(1 - 0.9 * (before - before.mean()) / max(gain, 1e-6), -1, 3)
-    copies = _spoiled(_added(work, drawn), profile)
-    margin = min(_margin(_look(copy, profile), payload, key) for copy in copies)
-    change = 10 ** (float(np.clip(strength.target_db - margin, -LESS_DB, strength.more_db)) / 20)
-    most = 255 / 10 ** (strength.least_db / 20) / spread
-    drawn *= min(change, max(1.0, most / usual))
-    change_here = allowed * (spread * math.sqrt(_power(drawn) / _power(allowed)))
-    return np.asarray(drawn * np.minimum(1, highest / change_here), np.float32)
-
-
-def _added(work: Gray, drawn: Floats) -> Gray:
-    return np.asarray(np.clip(work + drawn, 0, 255), np.uint8)
-
-
-def _spoiled(gray: Gray, profile: Profile) -> list[Gray]:
-    """Return the copies that a mark is made to survive.
-
-    Half the size and JPEG of quality 50; in the small profile, JPEG of quality 75 and WebP of
-    quality 80.
-    """
-    kinds = [(".jpg", cv2.IMWRITE_JPEG_QUALITY, 75), (".webp", cv2.IMWRITE_WEBP_QUALITY, 80)]
-    if profile is FULL:
-        size = gray.shape[1] // 2, gray.shape[0] // 2
-        gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
-        kinds = [(".jpg", cv2.IMWRITE_JPEG_QUALITY, 50)]
-    coded = [cv2.imencode(suffix, gray, [name, value])[1] for suffix, name, value in kinds]
-    return [np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8) for data in coded]
-
-
-def _power(values: Floats) -> float:
-    return float(np.vdot(values, values)) / values.size + 1e-12
-
-
-# -- reading ----------------------------------------------------------------------------------
-
-
-def _look(work: Gray, profile: Profile) -> _Look:
-    shape = work.shape[0], work.shape[1]
-    geometry = watermark_plane.upright(shape, profile)
-    too_small = profile is FULL and not watermark_sync.shows_pilots(geometry.matrix * FULL.chips)
-    field = None if too_small else _field(work, geometry, profile)
-    if field is None:  # too small, or a strip too thin, for any mark
-        field = Field(np.zeros((1, 1), np.float32), 0, 0)
-    return _Look(field, _score(field) if profile is FULL else 0.0, shape)
-
-
-def _score(field: Field) -> float:
-    return watermark_plane.pilot_score(field, FULL.chips)
-
-
-def _decode_upright(look: _Look, keys: Sequence[bytes], profile: Profile) -> Reading | None:
-    if profile is FULL and abs(look.score) < UPRIGHT:
+def _decode_upright(seen: Look, keys: Sequence[bytes], profile: Profile) -> Reading | None:
+    if profile is FULL and abs(seen.score) < UPRIGHT:
         return None
-    geometry = watermark_plane.upright(look.shape, profile)
+    geometry = watermark_plane.upright(seen.shape, profile)
     # only pilots tell a negative; the small profile has none, so both are tried
-    for tries, inverted in enumerate([look.score < 0, *([True] if profile is SMALL else [])], 1):
-        place = Candidate(abs(look.score), geometry, inverted)
-        if (found := _decode(look.field, keys, profile, place, tries)) is not None:
+    for tries, inverted in enumerate([seen.score < 0, *([True] if profile is SMALL else [])], 1):
+        place = Candidate(abs(seen.score), geometry, inverted)
+        if (found := _decode(seen.field, keys, profile, place, tries)) is not None:
             return found
     return None
 
@@ -407,7 +299,7 @@ def _read_small(gray: Gray, keys: Sequence[bytes]) -> Reading | None:
     """Read the small profile: whole pictures only, and none that is much enlarged."""
     if max(gray.shape) > SMALL_READ:
         return None
-    return _decode_upright(_look(gray, SMALL), keys, SMALL)
+    return _decode_upright(look(gray, SMALL), keys, SMALL)
 
 
 def _decode(
@@ -428,45 +320,12 @@ def _decode(
     return None
 
 
-def _field(
-    gray: Gray, geometry: Geometry, profile: Profile = FULL, *, learned: bool = False
-) -> Field | None:
-    """Return what the chips at this place say; nothing where the picture does not reach."""
-    found = watermark_plane.sample(gray, geometry, profile)
-    if found is None:
-        return None
-    if learned:
-        from counterproof.provenance.watermark_demod import demodulate
-
-        values = demodulate(found.values)
-    else:
-        values = watermark_plane.whiten(found.values)
-    values *= watermark_plane.inside(gray.shape, geometry, found, profile.chips)
-    return Field(values, found.top, found.left)
-
-
 def _resized(reading: Reading, seen: tuple[int, ...], whole: tuple[int, ...]) -> Reading:
     """Return a reading of a reduced picture in the coordinates of the whole one."""
     ratio = np.array([whole[1] / seen[1], whole[0] / seen[0]])
     matrix, offset = reading.geometry.matrix, reading.geometry.offset
     geometry = Geometry(matrix * ratio[:, None], (offset + 0.5) * ratio - 0.5)
     return dataclasses.replace(reading, geometry=geometry)
-
-
-def _margin(look: _Look, payload: Payload, key: bytes) -> float:
-    """Return by how many dB the soft bits exceed what reading this payload needs."""
-    profile = _profile(payload.profile)
-    soft = watermark_plane.soft_bits(look.field, layout(key, profile), profile.code_bits)
-    agreement = soft * code_word(seal_message(payload.to_bytes(), key, profile))
-    quality = float(agreement.mean() / (agreement.std() + 1e-9))
-    return 20 * math.log10(max(quality, 0.01) / NEEDED)
-
-
-def _profile(name: str) -> Profile:
-    for profile in (FULL, SMALL):
-        if profile.name == name:
-            return profile
-    raise ValueError(f"expected a profile 'full' or 'small', got {name!r}")
 
 
 @lru_cache(maxsize=64)

@@ -30,6 +30,7 @@ __all__ = [
     "derive",
     "layout",
     "open_message",
+    "profile_named",
     "seal_message",
     "viterbi",
 ]
@@ -88,6 +89,18 @@ class Profile:
 
 FULL = Profile("full", "counterproof.chip384.1", 384, 32, 7, 48)
 SMALL = Profile("small", "counterproof.chip64.1", 64, 32, 2, 24)
+
+
+def profile_named(name: str) -> Profile:
+    """Return the profile of a name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for profile in (FULL, SMALL):
+        if profile.name == name:
+            return profile
+    raise ValueError(f"expected a profile 'full' or 'small', got {name!r}")
 
 
 @dataclass(frozen=True, slots=True)

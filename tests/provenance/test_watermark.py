@@ -34,6 +34,7 @@ from counterproof.provenance.watermark_code import (
     seal_message,
     viterbi,
 )
+from counterproof.provenance.watermark_look import NEEDED
 from counterproof.settings import Settings
 
 Pixels = NDArray[np.uint8]
@@ -283,7 +284,7 @@ def test_code_corrects_what_it_should() -> None:
     assert len(word) == FULL.code_bits == 624
     read_ = 0
     for _ in range(10):
-        noisy = (word + rng.normal(0, 1 / watermark.NEEDED, len(word))).astype(np.float32)
+        noisy = (word + rng.normal(0, 1 / NEEDED, len(word))).astype(np.float32)
         read_ += open_message(viterbi(noisy, 104), PUBLIC_KEY, FULL) == PAYLOAD.to_bytes()
     assert read_ >= 8
     assert open_message(bits ^ np.eye(1, 104, 50, dtype=np.uint8)[0], PUBLIC_KEY, FULL) is None
