@@ -37,7 +37,8 @@ def redact(
     credential is signed anew as an edit. Each copy is read again and searched before it is
     written; if anything is left, nothing is. Faces are found, never recognised; lines of text are
     filled where they hold a card, account, document or telephone number or an e-mail address
-    (extra `privacy`). Some are missed: look at each copy before you pass it on.
+    (extra `privacy`). Some are missed: look at each copy before you pass it on. A HEIC in which
+    something is filled becomes a JPEG, or a PNG where it is transparent.
     """
     from counterproof.audit.redact import redact as make
     from counterproof.audit.redact import target_of
@@ -52,13 +53,19 @@ def redact(
     targets = [target_of(name, out) for name in files]
     if len({str(item).casefold() for item in targets}) < len(targets):
         raise UserError("two of the pictures would be written under one name")
-    failed = 0
+    failed, written = 0, {str(item).casefold() for item in targets}
     for name, target in zip(files, targets, strict=True):
         try:
             if not overwrite:
                 check_free(target, False)
             image = ImageFile.open(name, limits=settings.limits)
             made = make(image, settings, boxes=boxes, faces=faces, text=text)
+            if made.suffix:
+                target = target.with_suffix(made.suffix)
+                if str(target).casefold() in written:
+                    raise UserError(f"{name}: another of the pictures has the name {target.name}")
+                written.add(str(target).casefold())
+                check_free(target, overwrite)
             write_pair(target, made.data, None, overwrite)
         except (ImageError, ProvenanceError, UserError) as err:
             if isinstance(err, MissingExtra):
@@ -81,6 +88,8 @@ def redact(
         count = sum(made.removed.values())
         said = words.ui("redact.removed", name=name, n=count, regions=len(made.boxes))
         click.echo(said, err=True)
+        if made.suffix:
+            click.echo(words.ui("redact.suffix", name=name, copy=target.name), err=True)
     click.echo(words.ui("redact.done", n=len(files) - failed), err=True)
     if failed:
         raise click.exceptions.Exit(3)

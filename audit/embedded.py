@@ -12,10 +12,12 @@ import binascii
 import re
 import struct
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from counterproof.audit.metadata_fields import photoshop_resource
 from counterproof.audit.strip_bmff import thumbnails, unknown_from
+from counterproof.jpeg_container import mpf_entries
 
 if TYPE_CHECKING:
     from counterproof.images import ImageFile
@@ -179,28 +181,16 @@ def jpegs_in(data: bytes) -> list[bytes]:
 
 
 def further_pictures(image: "ImageFile") -> list[tuple[int, bytes]]:
-    """Return type and bytes of each further picture that a multi-picture index names.
-
-    Source: CIPA DC-007 §5.2.3.3.
-    """
+    """Return type and bytes of each further picture that a multi-picture index names."""
+    found: list[tuple[int, bytes]] = []
     index = next(iter(image.blocks("mpf")), None)
     if index is None:
-        return []
-    data, base = index.data, index.offset + 8
-    order = "<" if data[:2] == b"II" else ">"
-    found: list[tuple[int, bytes]] = []
+        return found
     try:
-        (at,) = struct.unpack_from(order + "I", data, 4)
-        (count,) = struct.unpack_from(order + "H", data, at)
-        for place in range(at + 2, at + 2 + 12 * min(count, 16), 12):
-            tag, _, number, where = struct.unpack_from(order + "HHII", data, place)
-            if tag != 0xB002:
-                continue
-            for entry in range(where, where + min(number, _MAX_SMALL * 16), 16):
-                kind, length, offset = struct.unpack_from(order + "III", data, entry)
-                picture = image.data[base + offset : base + offset + length] if offset else b""
-                if picture[:2] == b"\xff\xd8":
-                    found.append((kind & 0xFFFFFF, picture))
+        for kind, start, length in islice(mpf_entries(index), _MAX_SMALL):
+            picture = image.data[start : start + length]
+            if picture[:2] == b"\xff\xd8":
+                found.append((kind, picture))
     except struct.error:
         return found
     return found

@@ -1,8 +1,10 @@
 """Fill regions of a picture with one colour and write it back as its file had it.
 
 What `provenance.pixel_layers` writes back keeps its coding. Pictures with a palette, and TIFF in a
-coding of its own, are written anew without loss. What cannot be written without a second loss, or
-at all, is refused with the reason: moving pictures, HEIC, JPEG in four colours.
+coding of its own, are written anew without loss. No encoder of HEIC comes with a licence that this
+project takes, so a HEIC becomes a JPEG, or a PNG where parts of it are transparent: both are read
+everywhere. What cannot be written without a second loss, or at all, is refused with the reason:
+moving pictures, 16 bits a channel, JPEG in four colours.
 """
 
 import io
@@ -35,11 +37,19 @@ _REASONS = {
     "mode": "its colours are coded in a way that is not written back",
     "planes": "it holds further pictures of the scene",
     "tags": "its orientation or profile would be lost",
+    "colours": "its colours need a profile that it does not carry",
 }
+_HEIC = ("heic", "heif")
+_JPEG_QUALITY = 95
+"""Of a JPEG that stands for a HEIC: 36.5 to 47.9 dB from it in four files, where 90 leaves 34.5 to
+46.5. Source: docs/benchmarks.md, "Privacy"."""
+_SRGB_LIKE = (1, 2)
+"""Colour primaries that are shown alike without a profile: BT.709 and unspecified. Source: ITU-T
+H.273 table 2."""
 
 
 def fill(image: ImageFile, boxes: Sequence[Box]) -> bytes:
-    """Return the file with its regions black.
+    """Return the file with its regions black: in its own format, HEIC as JPEG or PNG.
 
     Args:
         image: a picture that `strip` has written.
@@ -55,6 +65,8 @@ def fill(image: ImageFile, boxes: Sequence[Box]) -> bytes:
         _blacken(changed, boxes)
         return changed
 
+    if image.format in _HEIC:
+        return _out_of_heic(image, boxes)
     if image.format == "png" and image.info.alpha and image.info.frames == 1:
         return _anew(image, boxes)  # a filled region is opaque
     try:
@@ -67,18 +79,48 @@ def fill(image: ImageFile, boxes: Sequence[Box]) -> bytes:
             and image.metadata.bit_depth <= 8
         ):
             return _anew(image, boxes)
-        if image.format in ("heic", "heif"):
-            why = "there is no encoder for HEIC here; convert it to JPEG or AVIF first"
-        else:
-            why = f"{_REASONS.get(reason, reason)}; convert it to a plain PNG first"
-        raise ImageError(
-            "unsupported", f"{image.name}: regions cannot be filled and written back: {why}"
-        ) from err
+        raise _refusal(image, reason) from err
+
+
+def _refusal(image: ImageFile, reason: str) -> ImageError:
+    why = f"{_REASONS.get(reason, reason)}; convert it to a plain PNG first"
+    return ImageError(
+        "unsupported", f"{image.name}: regions cannot be filled and written back: {why}"
+    )
 
 
 def _blacken(pixels: "NDArray[Any]", boxes: Sequence[Box]) -> None:
     for x, y, w, h in boxes:
         pixels[y : y + h, x : x + w] = FILL
+
+
+def _out_of_heic(image: ImageFile, boxes: Sequence[Box]) -> bytes:
+    """Write a HEIC upright as JPEG, or as PNG where parts of it are transparent."""
+    import numpy as np
+    from PIL import Image
+
+    from counterproof.audit.strip_bmff import colour_primaries
+    from counterproof.convert import upright
+
+    if image.metadata.bit_depth > 8:
+        raise _refusal(image, "depth")
+    if not image.icc and colour_primaries(image.data) not in _SRGB_LIKE:
+        raise _refusal(image, "colours")
+    options: dict[str, Any] = {"icc_profile": image.icc or None}
+    if image.info.alpha:
+        form = "PNG"
+        pixels = np.array(upright(np.asarray(image.stored()), image.orientation))  # [H, W, RGBA]
+        _blacken(pixels, boxes)
+        for x, y, w, h in boxes:
+            pixels[y : y + h, x : x + w, 3] = 255
+    else:
+        form = "JPEG"
+        options |= {"quality": _JPEG_QUALITY, "optimize": True}
+        pixels = np.array(image.pixels())
+        _blacken(pixels, boxes)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, form, **options)
+    return _labelled(out.getvalue(), image)
 
 
 _WRITTEN_ANEW = ("png", "gif", "tiff")
@@ -88,8 +130,6 @@ def _anew(image: ImageFile, boxes: Sequence[Box]) -> bytes:
     """Write a picture anew without loss: upright, as RGB or RGBA; GIF with its palette."""
     import numpy as np
     from PIL import Image
-
-    from counterproof.provenance.xmp_place import packet_of, place
 
     form = image.format.upper()
     options: dict[str, Any] = {"icc_profile": image.icc or None}
@@ -120,8 +160,15 @@ def _anew(image: ImageFile, boxes: Sequence[Box]) -> bytes:
     data = out.getvalue()
     if form == "PNG":
         data = _with_colour(data, image.data)
-    if packet := packet_of(image):  # its labels
-        data = place(ImageFile.open(data, name=image.name, limits=image.limits), packet)
+    return _labelled(data, image)
+
+
+def _labelled(data: bytes, image: ImageFile) -> bytes:
+    """Put the labels of a picture into the file that was made of it."""
+    from counterproof.provenance.xmp_place import packet_of, place
+
+    if packet := packet_of(image):
+        return place(ImageFile.open(data, name=image.name, limits=image.limits), packet)
     return data
 
 

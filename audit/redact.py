@@ -38,6 +38,7 @@ __all__ = ["Box", "Redacted", "redact", "target_of"]
 
 Finder = Callable[["Pixels"], list[Box]]
 
+_SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 _MAX_ROUNDS = 4  # of looking again at what was filled
 _TELLING = ("c2pa.thumbnail", "cawg.identity", "stds.", "c2pa.metadata", "cawg.metadata")
 _CLAIMS = {
@@ -56,6 +57,7 @@ class Redacted:
         boxes: what was filled.
         signed: whether a credential was signed anew.
         emptied: assertions of the source's credential that were emptied.
+        suffix: `.jpg` or `.png` where the copy is in another format than the source, else empty.
     """
 
     data: bytes = field(repr=False)
@@ -63,6 +65,7 @@ class Redacted:
     boxes: tuple[Box, ...]
     signed: bool
     emptied: tuple[str, ...]
+    suffix: str = ""
 
 
 def redact(
@@ -122,7 +125,8 @@ def redact(
     removed: dict[str, int] = {}
     for item in values:
         removed[item.kind] = removed.get(item.kind, 0) + 1
-    return Redacted(cleaned.data, removed, tuple(wanted), signed, emptied)
+    suffix = "" if cleaned.format == image.format else _SUFFIXES[cleaned.format]
+    return Redacted(cleaned.data, removed, tuple(wanted), signed, emptied, suffix)
 
 
 def _reopen(data: bytes, image: ImageFile, settings: Settings) -> ImageFile:
@@ -244,6 +248,8 @@ def _sign(
         {"action": "c2pa.opened", "parameters": {"ingredientIds": ["ingredient0"]}},
         {"action": "c2pa.edited" if filled else "c2pa.edited.metadata", **own},
     ]
+    if cleaned.format != source.format:
+        steps.append({"action": "c2pa.transcoded", **own})
     steps += [
         {"action": "c2pa.redacted", "reason": "c2pa.PII.present", "parameters": {"redacted": item}}
         for item in emptied

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 
 from counterproof.provenance.xmp_bmff import Unfit, boxes, item_bytes
 
-__all__ = ["Items", "hides_part", "read_items", "strip_bmff", "thumbnails", "unknown_from"]
+__all__ = [
+    "Items",
+    "colour_primaries",
+    "hides_part",
+    "read_items",
+    "strip_bmff",
+    "thumbnails",
+    "unknown_from",
+]
 
 _PICTURES = (b"av01", b"hvc1", b"grid", b"iden")
 _PROPERTIES = frozenset(
@@ -62,6 +70,22 @@ def hides_part(data: bytes) -> bool:
         return bool(width - w / w_part > _PADDING or height - h / h_part > _PADDING)
     except (Unfit, ArithmeticError, ValueError, IndexError, struct.error):
         return False
+
+
+def colour_primaries(data: bytes) -> int:
+    """Return the number of the picture's colour primaries, 2 (unspecified) where none is given.
+
+    Source: ISO/IEC 14496-12 §12.1.5 (`colr` of type `nclx`), ITU-T H.273 table 2.
+    """
+    try:
+        found = read_items(data)
+        for number, _ in found.items.get(found.primary, _Item()).properties:
+            box = found.properties[number - 1]
+            if box[4:12] == b"colrnclx":
+                return int(struct.unpack_from(">H", box, 12)[0])
+    except (Unfit, ValueError, IndexError, struct.error):
+        pass
+    return 2
 
 
 def unknown_from(data: bytes) -> int:

@@ -4,10 +4,11 @@ Sources: ITU-T T.81 annex B; CIPA DC-007 (MPF); XMP part 3 for where packets liv
 """
 
 import struct
+from collections.abc import Iterator
 
-from counterproof.blocks import Damaged, Notes, note_trailer
+from counterproof.blocks import Block, Damaged, Notes, note_trailer
 
-__all__ = ["EXIF_START", "XMP_START", "walk_jpeg"]
+__all__ = ["EXIF_START", "XMP_START", "mpf_entries", "walk_jpeg"]
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _CODINGS = {
@@ -105,8 +106,31 @@ def _frame_header(notes: Notes, at: int, marker: int) -> None:
         notes.coded_samples = width * height * area // (across * down)
 
 
+_MP_ENTRIES = 0xB002  # the tag that lists the pictures
 _MPF_PLANES = {0x010001: "preview", 0x010002: "preview", 0x020001: "panorama"}
 _MPF_PLANES |= {0x020002: "disparity", 0x020003: "view"}
+
+
+def mpf_entries(index: Block) -> Iterator[tuple[int, int, int]]:
+    """Yield type, start and length in the file of each picture but the first of an MPF index.
+
+    Raises:
+        struct.error: where the index is cut off or defective.
+
+    Source: CIPA DC-007 §5.2.3.3.
+    """
+    data, base = index.data, index.offset + 8  # offsets count from the TIFF header in the segment
+    order = "<" if data[:2] == b"II" else ">"
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, at)
+    for place in range(at + 2, at + 2 + 12 * min(count, 16), 12):
+        tag, _, number, where = struct.unpack_from(order + "HHII", data, place)
+        if tag != _MP_ENTRIES:
+            continue
+        for entry in range(where, where + min(number, 4096), 16):
+            kind, length, offset = struct.unpack_from(order + "III", data, entry)
+            if offset:  # the first picture has none
+                yield kind & 0xFFFFFF, base + offset, length
 
 
 def _mpf(notes: Notes) -> list[int]:
@@ -114,21 +138,11 @@ def _mpf(notes: Notes) -> list[int]:
     block = next((item for item in notes.blocks if item.kind == "mpf"), None)
     if block is None or len(block.data) < 10:
         return []
-    data, ends = block.data, []
-    base = block.offset + 8  # offsets count from the TIFF header inside the segment
-    order = "<" if data[:2] == b"II" else ">"
+    ends: list[int] = []
     try:
-        (at,) = struct.unpack_from(order + "I", data, 4)
-        (count,) = struct.unpack_from(order + "H", data, at)
-        for place in range(at + 2, at + 2 + 12 * min(count, 16), 12):
-            tag, _, number, where = struct.unpack_from(order + "HHII", data, place)
-            if tag != 0xB002:
-                continue
-            for entry in range(where, where + min(number, 4096), 16):
-                kind, length, offset = struct.unpack_from(order + "III", data, entry)
-                if offset:  # the first picture has none
-                    ends.append(base + offset + length)
-                    notes.planes.append(_plane(notes, kind & 0xFFFFFF, base + offset))
+        for kind, start, length in mpf_entries(block):
+            ends.append(start + length)
+            notes.planes.append(_plane(notes, kind, start))
     except struct.error:
         notes.flaw("its index of further pictures is defective")
     return ends

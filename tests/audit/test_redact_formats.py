@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image, ImageDraw
 
+from counterproof.app.redact import redact as command
 from counterproof.audit.fill import fill, small_view
 from counterproof.audit.redact import redact
 from counterproof.audit.strip import strip
-from counterproof.audit.strip_bmff import hides_part
+from counterproof.audit.strip_bmff import colour_primaries, hides_part
 from counterproof.errors import ImageError
 from counterproof.images import ImageFile
 from counterproof.settings import Settings
@@ -226,9 +228,56 @@ def test_heic_of_every_layout(test_data: Path, settings: Settings) -> None:
         made = redact(source, settings)
         done += 1
         assert np.array_equal(ImageFile.open(made.data).pixels(), source.pixels())
-        with pytest.raises(ImageError, match="no encoder for HEIC"):
-            redact(source, settings, boxes=[(1, 1, 9, 9)])
     assert done >= 3
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_heic_with_regions_becomes_another_format(
+    test_data: Path, settings: Settings, alpha: bool
+) -> None:
+    name = "c2pa/real-outputs/trustnxt-icon-signed-v2-bmff.heic" if alpha else None
+    path = test_data / (name or "photos/heif-nokia/conformance_files__C011.heic")
+    source = ImageFile.open(strip(ImageFile.open(str(path))))
+    data = fill(source, [(8, 16, 40, 24)])
+    result = ImageFile.open(data)
+    assert result.format == ("png" if alpha else "jpeg")
+    assert result.info.alpha is alpha
+    pixels, before = result.pixels(), source.pixels()
+    assert pixels.shape == before.shape
+    assert pixels[20:36, 12:44].max() < 24
+    difference = np.abs(pixels[64:].astype(int) - before[64:]).mean()
+    assert difference == 0 if alpha else difference < 3
+
+
+def test_heic_whose_colours_a_jpeg_would_not_show(
+    test_data: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ImageFile.open(str(test_data / "photos/heif-nokia/conformance_files__C011.heic"))
+    assert colour_primaries(source.data) == 2
+    monkeypatch.setattr("counterproof.audit.strip_bmff.colour_primaries", lambda data: 12)
+    with pytest.raises(ImageError, match="need a profile"):
+        redact(source, settings, boxes=[(1, 1, 9, 9)])
+
+
+def test_colour_primaries_of_a_picture() -> None:
+    assert colour_primaries(saved("AVIF").data) == 1
+    assert colour_primaries(b"") == 2
+
+
+def test_redact_names_the_copy_of_a_heic_anew(test_data: Path, tmp_path: Path) -> None:
+    heic, out = test_data / "photos/heif-nokia/conformance_files__C011.heic", tmp_path / "out"
+    source = tmp_path / "a.heic"
+    source.write_bytes(heic.read_bytes())
+    scene().save(tmp_path / "a.jpg")
+    fills = ["--region", "1,1,9,9"]
+    run = CliRunner().invoke(command, [str(source), "-o", str(out), *fills])
+    assert run.exit_code == 0
+    assert "written as a.jpg" in run.output
+    assert [item.name for item in out.iterdir()] == ["a.jpg"]
+    both = [str(source), str(tmp_path / "a.jpg"), "--overwrite"]
+    run = CliRunner().invoke(command, [*both, "-o", str(out), *fills])
+    assert run.exit_code == 3
+    assert "another of the pictures has the name a.jpg" in run.output
 
 
 @pytest.mark.parametrize("form", ["GIF", "TIFF", "AVIF"])
