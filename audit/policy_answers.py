@@ -24,6 +24,7 @@ __all__ = [
     "passed",
     "signed_admission",
     "standard_marks",
+    "unasked",
     "unknown",
 ]
 
@@ -152,15 +153,23 @@ def standard_marks(record: Record) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def absent(record: Record, context: Context, *prefixes: str) -> Result:
-    """Answer for a mark that was not found in places that no rule fixes."""
+def unasked(record: Record, context: Context, *prefixes: str) -> Result | None:
+    """Answer where a missing mark says nothing; None where it counts.
+
+    It counts in a picture that a model made, if analyzers with these prefixes looked for it.
+    """
     made = ai_made(record, context)
     if made is False:
         return not_asked("captured")
     if made is None:
         return unknown("content_unknown")
-    if not looked(record, *prefixes):
-        return unknown("not_looked")
+    return None if looked(record, *prefixes) else unknown("not_looked")
+
+
+def absent(record: Record, context: Context, *prefixes: str) -> Result:
+    """Answer for a mark that was not found in places that no rule fixes."""
+    if answer := unasked(record, context, *prefixes):
+        return answer
     if context.facts.get("marks_unreadable_here") is False:
         return failed("absent")
     return unknown("other_marks")

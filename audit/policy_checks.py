@@ -22,7 +22,6 @@ from counterproof.audit.policy_answers import (
     Context,
     Result,
     absent,
-    ai_made,
     credential,
     failed,
     looked,
@@ -30,6 +29,7 @@ from counterproof.audit.policy_answers import (
     passed,
     signed_admission,
     standard_marks,
+    unasked,
     unknown,
 )
 from counterproof.audit.policy_labels import (
@@ -62,13 +62,8 @@ def signed_declaration(record: Record, context: Context, params: Mapping[str, An
     """An intact credential that says a model took part; the rule fixes signed metadata."""
     if signed_admission(record):
         return passed("signed")
-    made = ai_made(record, context)
-    if made is False:
-        return not_asked("captured")
-    if made is None:
-        return unknown("content_unknown")
-    if not looked(record, "c2pa"):
-        return unknown("not_looked")
+    if answer := unasked(record, context, "c2pa"):
+        return answer
     answers = record.verdict.answers
     if answers.integrity is Integrity.UNCHECKED:
         return unknown("unchecked")
@@ -106,13 +101,8 @@ def marking_layers(record: Record, context: Context, params: Mapping[str, Any]) 
     layers = {"signed": "verified" if signed else "not_found", "watermark": mark}
     if signed and seen:
         return passed("two_layers", layers=layers)
-    made = ai_made(record, context)
-    if made is False:
-        return not_asked("captured")
-    if made is None:
-        return unknown("content_unknown")
-    if not looked(record, "c2pa"):
-        return unknown("not_looked")
+    if answer := unasked(record, context, "c2pa"):
+        return answer
     if not signed and record.verdict.answers.integrity is not Integrity.UNCHECKED:
         return failed("layer_missing", layers=layers)
     if not seen and context.facts.get("marks_unreadable_here") is False and not claimed:
@@ -241,12 +231,7 @@ def iptc_ai_fields(record: Record, context: Context, params: Mapping[str, Any]) 
     fields = [f for f in record.findings if f.code.startswith("label.iptc.ai_fields")]
     if fields and fields[0].details.get("system") and fields[0].details.get("version"):
         return passed("fields_present")
-    made = ai_made(record, context)
-    if made is False:
-        return not_asked("captured")
-    if made is None:
-        return unknown("content_unknown")
-    return failed("fields_missing") if looked(record, "label") else unknown("not_looked")
+    return unasked(record, context, "label") or failed("fields_missing")
 
 
 def marks_agree(record: Record, context: Context, params: Mapping[str, Any]) -> Result:

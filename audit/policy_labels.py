@@ -7,12 +7,12 @@ from counterproof.audit.policy_answers import (
     Check,
     Context,
     Result,
-    ai_made,
     credential,
     failed,
     looked,
     not_asked,
     passed,
+    unasked,
     unknown,
 )
 from counterproof.findings import Integrity, Record
@@ -52,12 +52,7 @@ def aigc_present(record: Record, context: Context, params: Mapping[str, Any]) ->
     """The implicit label in the file's metadata; the measures fix the place."""
     if aigc_labels(record):
         return passed("label_present")
-    made = ai_made(record, context)
-    if made is False:
-        return not_asked("captured")
-    if made is None:
-        return unknown("content_unknown")
-    return failed("label_absent") if looked(record, "label") else unknown("not_looked")
+    return unasked(record, context, "label") or failed("label_absent")
 
 
 def aigc_rule(faults: Iterable[str]) -> Check:
@@ -131,12 +126,7 @@ def _drawn(record: Record) -> Mapping[str, Any] | None:
 
 
 def _undrawn(record: Record, context: Context) -> Result:
-    made = ai_made(record, context)
-    if made is False:
-        return not_asked("captured")
-    if made is None:
-        return unknown("content_unknown")
-    return unknown("look_yourself")
+    return unasked(record, context) or unknown("look_yourself")
 
 
 def visible_label(record: Record, context: Context, params: Mapping[str, Any]) -> Result:
