@@ -13,6 +13,8 @@ from counterproof.errors import ImageError, UserError
 
 if TYPE_CHECKING:
     from counterproof.audit.copy_page import Pair
+    from counterproof.audit.sources import Ref
+    from counterproof.images import ImageFile
     from counterproof.settings import Settings
     from counterproof.text import Catalogue
 
@@ -152,23 +154,22 @@ def _search(
     pairs: "list[Pair]",
 ) -> "Iterator[dict[str, Any]]":
     from counterproof.audit.case import display_path
+    from counterproof.audit.copy_batches import search_all
     from counterproof.audit.copy_index import CopyIndex
     from counterproof.audit.copy_page import Pair
-    from counterproof.audit.copy_search import Searcher, read_query
+    from counterproof.audit.copy_search import Searcher
     from counterproof.audit.hash_lists import HashLists
     from counterproof.audit.sources import expand
-    from counterproof.images import ImageFile
 
     with CopyIndex.open(index_file) as works:
         searcher = Searcher(works)
         listed = HashLists(works.listed())
-        for ref in expand(paths):
-            row: dict[str, Any] = {"path": display_path(ref.path), "matches": []}
+        opened = ((ref.path, _open(ref, settings)) for ref in expand(paths))
+        for path, image, found in search_all(searcher, opened):
+            row: dict[str, Any] = {"path": display_path(path), "matches": []}
             try:
-                if ref.problem:
-                    raise ImageError("missing", ref.problem.partition(": ")[2])
-                image = ImageFile.open(ref.path, limits=settings.limits)
-                found = searcher.search(read_query(image), image)
+                if isinstance(image, ImageError):
+                    raise image
                 hits = list(listed.hits(image, found))
             except ImageError as err:
                 yield row | {"error": str(err)}
@@ -181,7 +182,7 @@ def _search(
                 place = match.fit
                 pairs.append(
                     Pair(
-                        ref.path,
+                        path,
                         match.reference.location,
                         says,
                         place.region if place else None,
@@ -189,6 +190,17 @@ def _search(
                     )
                 )
             yield row
+
+
+def _open(ref: "Ref", settings: "Settings") -> "ImageFile | ImageError":
+    from counterproof.images import ImageFile
+
+    if ref.problem:
+        return ImageError("missing", ref.problem.partition(": ")[2])
+    try:
+        return ImageFile.open(ref.path, limits=settings.limits)
+    except ImageError as err:
+        return err
 
 
 def _hit(name: str, hit: "dict[str, Any]", words: "Catalogue") -> str:

@@ -8,6 +8,7 @@ Unlike other relators this one opens the pictures again, since local features ar
 case; it opens only those that the scan could decode.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -34,19 +35,16 @@ def relate(case: "Case", settings: Settings) -> Iterable[Relation]:
 
 
 def _relate_one(case: "Case", settings: Settings, index: CopyIndex) -> Iterator[Relation]:
-    from counterproof.audit.copy_search import Searcher, read_query
+    from counterproof.audit.copy_batches import search_all
+    from counterproof.audit.copy_search import Searcher
 
-    searcher = Searcher(index)
     listed = HashLists(index.listed())
-    for sha256, facts in case.facts():
-        place = case.location(sha256)
-        if place is None or "hash.dct256" not in facts:
+    found = search_all(Searcher(index), _pictures(case, settings), excluding=str)
+    for place, image, matches in found:
+        if isinstance(image, ImageError):
             continue
+        sha256 = image.sha256
         try:
-            image = ImageFile.open(place, limits=settings.limits)
-            if image.sha256 != sha256:
-                continue
-            matches = searcher.search(read_query(image), image, excluding=place)
             hits = list(listed.hits(image, matches))
         except ImageError:
             continue
@@ -60,6 +58,18 @@ def _relate_one(case: "Case", settings: Settings, index: CopyIndex) -> Iterator[
             if match.reference.reserved and not reserves:
                 lost = {"reference": match.reference.path, "codes": list(match.reference.reserved)}
                 yield Relation("rights", members, LOST, lost)
+
+
+def _pictures(case: "Case", settings: Settings) -> "Iterator[tuple[str, ImageFile]]":
+    """Open the pictures that the scan could decode, as they were then."""
+    for sha256, facts in case.facts():
+        place = case.location(sha256)
+        if place is None or "hash.dct256" not in facts:
+            continue
+        with contextlib.suppress(ImageError):
+            image = ImageFile.open(place, limits=settings.limits)
+            if image.sha256 == sha256:
+                yield place, image
 
 
 def _reserves(case: "Case", place: str) -> bool:

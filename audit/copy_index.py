@@ -331,7 +331,9 @@ class CopyIndex:
                     "written; run `counterproof index add` on it once, or search a copy"
                 ) from err
 
-    def vote(self, words: "NDArray[np.int8]") -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
+    def vote(
+        self, words: "NDArray[np.int8]"
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]":
         """Return the works that have features like these, as `FeatureLists.vote`."""
         with self._guard():
             return self._lists.vote(words)

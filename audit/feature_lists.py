@@ -4,8 +4,9 @@ An inverted file (Sivic and Zisserman, "Video Google", ICCV 2003, as in Jégou, 
 "Product Quantization for Nearest Neighbor Search", TPAMI 2011, §4, without its residuals): each
 feature belongs to the nearest of many centres, found by k-means on a sample. The features of one
 centre lie together, 18 bytes each: 2 say whose it is, 16 are the descriptor. A search opens the
-cells nearest to each of its own features and holds few of them in memory, so that an index may be
-far larger than that.
+cells nearest to each of its own features. Those of a small index stay in memory; of a large one a
+stretch of cells is read at a time, for all pictures that are searched together: one picture opens
+an eighth of the cells of a million works, and sixty open them all.
 
 Cells are written part by part, 65,536 works each. What was added since is sorted before a search;
 only the last part is written again. A part is one transaction: stopped, sorting goes on there.
@@ -13,19 +14,19 @@ only the last part is written again. A part is one transaction: stopped, sorting
 
 import io
 import sqlite3
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterproof.audit.local_features import CODE, DIMENSIONS, PACKED, decoded
+from counterproof.audit.local_features import CODE, DIMENSIONS, MAX_REFERENCE, PACKED, decoded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Words = NDArray[np.int8]
     Floats = NDArray[np.float32]
+    Cell = tuple[NDArray[np.int64], Words]  # whose its features are, and their descriptors
 
 __all__ = ["LIST_TABLES", "FeatureLists"]
 
@@ -46,7 +47,9 @@ _SAMPLE = 40_000  # features from which one level of centres is found
 _SAMPLES = 1_000_000
 _GROWN = 4  # times as many works as the centres were found for: more of them are found, up to all
 _PART = 1 << 16
-_KEPT = 3_000_000  # features that are held in memory: 36 bytes each
+_KEPT = 3_000_000  # features up to which an index is held in memory: 40 bytes each
+_STRETCH = 512  # cells that are read at once: 40 MB where all centres have as many features
+_GAP = 4  # cells that are read for nothing rather than begin another stretch
 _RECORD = 2 + CODE
 _BLOCK = 1024  # features at once: their distances to 256 centres stay in the cache
 
@@ -59,8 +62,8 @@ class FeatureLists:
         self._coarse: Floats = np.zeros((0, DIMENSIONS), np.float32)
         self._fine: Floats = np.zeros((0, 0, DIMENSIONS), np.float32)
         self._parts = 0
-        self._held: OrderedDict[int, tuple[NDArray[np.int64], Words]] = OrderedDict()
-        self._held_features = 0
+        self._holds = False
+        self._held: dict[int, Cell] = {}
 
     # -- sorting ------------------------------------------------------------------------
 
@@ -70,9 +73,11 @@ class FeatureLists:
         Raises:
             sqlite3.Error: if the file is damaged or cannot be written.
         """
-        works, last = self._db.execute("SELECT count(*), max(id) FROM feature").fetchone()
+        # counted by its index: to count the rows of `feature` is to read all of it
+        works = self._db.execute("SELECT count(*) FROM reference").fetchone()[0]
+        last = self._db.execute("SELECT max(id) FROM feature").fetchone()[0]
         self._held.clear()
-        self._held_features = 0
+        self._holds = works * MAX_REFERENCE <= _KEPT
         row = self._db.execute("SELECT works, upto, data FROM cells WHERE id = 1").fetchone()
         done = 0
         if row is not None:
@@ -184,29 +189,30 @@ class FeatureLists:
 
     # -- searching ----------------------------------------------------------------------
 
-    def vote(self, words: "Words") -> "tuple[NDArray[np.int64], NDArray[np.float64]]":
+    def vote(
+        self, words: "Words"
+    ) -> "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]":
         """Let each feature vote for the works of its nearest neighbours.
 
         Args:
-            words: descriptors, shape (N, 32).
+            words: descriptors, of one picture or of many together, shape (N, 32).
 
         Returns:
-            Numbers of works and the weight of each vote; a work may come many times.
+            Of each vote which descriptor gives it, rising; for the work of which number; and its
+            weight. A work may come many times.
         """
         a = words.astype(np.float32)
         if not self.cells or not len(a):
-            return np.zeros(0, np.int64), np.zeros(0)
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
         near = self._near(a)
         best = np.full((*near.shape, _NEIGHBOURS), np.inf, dtype=np.float32)
         owner = np.full(best.shape, -1, dtype=np.int64)
         flat = near.ravel()
         order = np.argsort(flat, kind="stable")
         cells, starts = np.unique(flat[order], return_index=True)
-        bounds = [*starts.tolist(), len(flat)]
-        for number, cell in enumerate(cells.tolist()):
-            owners, members = self._list(cell)
-            if not len(owners):
-                continue
+        bounds = np.append(starts, len(flat))
+        for cell, owners, members in self._read(cells.tolist()):
+            number = int(np.searchsorted(cells, cell))
             who, slot = np.divmod(order[bounds[number] : bounds[number + 1]], near.shape[1])
             b = members.astype(np.float32)
             apart = np.einsum("ij,ij->i", b, b) - 2 * (a[who] @ b.T)
@@ -223,43 +229,71 @@ class FeatureLists:
         valid = owners >= 0
         square = np.maximum(np.where(valid, nearest, 0) + (a * a).sum(axis=1)[:, None], 0)
         weight = np.exp(-square / _REACH**2).astype(np.float64)
-        return owners[valid], weight[valid]
+        return np.nonzero(valid)[0], owners[valid], weight[valid]
 
-    def _near(self, a: "Floats") -> "NDArray[np.int64]":
+    def _near(self, words: "Floats") -> "NDArray[np.int64]":
         """Return the cells that are opened for each feature, shape (N, probes)."""
         coarse, fine = self._fine.shape[:2]
         upper = min(_COARSE_PROBES, coarse)
-        top = np.argpartition(_apart(a, self._coarse), upper - 1, axis=1)[:, :upper]
-        far = np.empty((len(a), upper, fine), np.float32)
-        for n in np.unique(top).tolist():
-            rows, slots = np.nonzero(top == n)
-            far[rows, slots] = _apart(a[rows], self._fine[n])
         probes = min(_PROBES, upper * fine)
-        near = np.argpartition(far.reshape(len(a), -1), probes - 1, axis=1)[:, :probes]
-        return np.asarray(np.take_along_axis(top, near // fine, axis=1) * fine + near % fine)
+        cells = np.empty((len(words), probes), np.int64)
+        for start in range(0, len(words), _BLOCK):
+            a = words[start : start + _BLOCK]
+            top = np.argpartition(_apart(a, self._coarse), upper - 1, axis=1)[:, :upper]
+            far = np.empty((len(a), upper, fine), np.float32)
+            for n in np.unique(top).tolist():
+                rows, slots = np.nonzero(top == n)
+                far[rows, slots] = _apart(a[rows], self._fine[n])
+            near = np.argpartition(far.reshape(len(a), -1), probes - 1, axis=1)[:, :probes]
+            upmost = np.take_along_axis(top, near // fine, axis=1)
+            cells[start : start + _BLOCK] = upmost * fine + near % fine
+        return cells
 
-    def _list(self, cell: int) -> "tuple[NDArray[np.int64], Words]":
-        """Return whose the features of a cell are, and their descriptors."""
-        held = self._held.get(cell)
-        if held is not None:
-            self._held.move_to_end(cell)
-            return held
-        keys = [(part << 16) + cell for part in range(self._parts)]
-        marks = ",".join("?" * len(keys))
-        rows = self._db.execute(f"SELECT id, data FROM list WHERE id IN ({marks})", keys).fetchall()
-        if not rows:
-            return np.zeros(0, np.int64), np.zeros((0, DIMENSIONS), np.int8)
-        table = np.frombuffer(b"".join(data for _, data in rows), np.uint8).reshape(-1, _RECORD)
-        firsts = [(key >> 16) * _PART for key, _ in rows]
-        counts = [len(data) // _RECORD for _, data in rows]
-        owners = np.ascontiguousarray(table[:, :2]).view("<u2")[:, 0] + np.repeat(firsts, counts)
-        found = owners, decoded(table[:, 2:])
-        self._held[cell] = found
-        self._held_features += len(owners)
-        while self._held_features > _KEPT and len(self._held) > 1:
-            _, (gone, _) = self._held.popitem(last=False)
-            self._held_features -= len(gone)
-        return found
+    def _read(self, cells: Sequence[int]) -> "Iterator[tuple[int, NDArray[np.int64], Words]]":
+        """Yield the features of cells, given by rising number; of an empty one nothing."""
+        for cell in cells:
+            if cell in self._held:
+                yield cell, *self._held[cell]
+        for stretch in _stretches([cell for cell in cells if cell not in self._held]):
+            rows: dict[int, list[tuple[int, bytes]]] = {cell: [] for cell in stretch}
+            for part in range(self._parts):
+                low = part << 16
+                found = self._db.execute(
+                    "SELECT id, data FROM list WHERE id BETWEEN ? AND ?",
+                    (low + stretch[0], low + stretch[-1]),
+                )
+                for key, data in found:
+                    if key - low in rows:
+                        rows[key - low].append((part * _PART, data))
+            for cell, some in rows.items():
+                if some:
+                    read = _joined(some)
+                    if self._holds:
+                        self._held[cell] = read
+                    yield cell, *read
+
+
+def _joined(rows: Sequence[tuple[int, bytes]]) -> "Cell":
+    """Join what each part has of a cell; `rows` holds its first number and its records."""
+    table = np.frombuffer(b"".join(data for _, data in rows), np.uint8).reshape(-1, _RECORD)
+    firsts = np.repeat([first for first, _ in rows], [len(data) // _RECORD for _, data in rows])
+    return np.ascontiguousarray(table[:, :2]).view("<u2")[:, 0] + firsts, decoded(table[:, 2:])
+
+
+def _stretches(cells: Sequence[int]) -> Iterator[list[int]]:
+    """Divide rising numbers into those that are read in one go.
+
+    >>> list(_stretches([1, 2, 4, 90]))
+    [[1, 2, 4], [90]]
+    """
+    stretch: list[int] = []
+    for cell in cells:
+        if stretch and (cell > stretch[-1] + _GAP or cell - stretch[0] >= _STRETCH):
+            yield stretch
+            stretch = []
+        stretch.append(cell)
+    if stretch:
+        yield stretch
 
 
 def _apart(words: "NDArray[Any]", centres: "Floats") -> "Floats":

@@ -45,7 +45,7 @@ from counterproof.settings import Settings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from counterproof.audit.copy_search import Match, Query, Searcher
+    from counterproof.audit.copy_search import Match, Query, Searcher, Votes
     from counterproof.audit.model_drawn import Draw
 
 __all__ = ["NON_MEMBERS", "SCHEMA", "Answer", "ModelAudit", "audit_model", "clopper_pearson"]
@@ -211,9 +211,10 @@ def _copies(folder: Pictures, members: Pictures, searcher: "Searcher") -> dict[i
     for start in range(0, len(folder), _BATCH):
         numbers = [n for n in range(start, min(start + _BATCH, len(folder))) if n not in known]
         fresh: dict[int, str] = {}
-        for number, query in zip(numbers, folder.queries(numbers), strict=True):
+        queries = folder.queries(numbers)
+        for number, query, votes in zip(numbers, queries, searcher.votes(queries), strict=True):
             path = folder.paths[number]
-            details = _searched(path, query, searcher)
+            details = _searched(path, query, votes, searcher)
             if details is None and max(query.size) <= SMALL_SIDE and ratio[number] <= RELATIVE:
                 work = members.paths[nearest[number]]
                 details = _near(path, work, float(ratio[number]), bool(mirrored[number]))
@@ -241,10 +242,12 @@ def _question(members: Pictures) -> str:
     return total.hexdigest()
 
 
-def _searched(path: str, query: "Query", searcher: "Searcher") -> dict[str, Any] | None:
+def _searched(
+    path: str, query: "Query", votes: "Votes", searcher: "Searcher"
+) -> dict[str, Any] | None:
     """Return the work that a picture shows, if the two agree over the whole shared area."""
     best: tuple[float, Match] | None = None
-    for match in searcher.search(query, most=3):
+    for match in searcher.search(query, most=3, votes=votes):
         agrees = 1.0 if match.by == "bytes" else _agreement(path, match)
         if agrees >= _needed(match) and (best is None or agrees > best[0]):
             best = agrees, match
