@@ -6,8 +6,10 @@ WORKS.index is an index of real works. Its features are dealt out anew: each mad
 features of as many works, with the lowest bit of some coefficients changed, and a real hash with 4
 to 64 bits flipped. They are written as indices of 250,000, which `counterproof index add` takes
 over, beside the real works; then `counterproof index search` looks for changed copies among them.
-QUERIES is a folder of changed copies of the real works, and of other pictures. Each command is a
-process of its own: its CPU time, and the most memory it held. FOLDER keeps what is done.
+QUERIES is a folder of changed copies of the real works, called WORK-CHANGE.jpg after them, and of
+pictures that are in no index, called stranger…. Each command is a process of its own: its CPU time,
+and the most memory it held. FOLDER keeps what is done. A made-up work can match by its hash alone,
+which is that of a real work but for a few bits; such matches are counted apart.
 """
 
 import argparse
@@ -17,12 +19,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hamming import flip
 
 from counterproof.audit.copy_index import CopyIndex
 from counterproof.audit.local_features import CODE, MAX_REFERENCE, PACKED
+from counterproof.audit.model_answers import clopper_pearson
 
 PART = 250_000
 STEP = 2_000
@@ -84,6 +88,33 @@ def measured(name: str, *arguments: str) -> str:
     return done.stdout
 
 
+def judge(rows: list[dict[str, Any]]) -> None:
+    """Print how many copies were found, and how many matches name another work."""
+    copies = found = strangers = made_up = false = matches = 0
+    for row in rows:
+        wanted, _, change = Path(row["path"]).stem.partition("-")
+        copies, strangers = copies + bool(change), strangers + (not change)
+        right = False
+        for match in row["matches"]:
+            if match["by"] == "bytes":  # the picture that was added
+                continue
+            if match["by"] == "hash" and match["path"].startswith("/made-up/"):
+                made_up += 1
+                continue
+            matches += 1
+            if change and Path(match["path"]).stem == wanted:
+                right = True
+            else:
+                false += 1
+                print(f"{row['path']} is said to show {match['path']}, by {match['by']}")
+        found += right
+        if change and not right:
+            print(f"{row['path']} was not found")
+    low, high = clopper_pearson(found, copies)
+    print(f"found {found} of {copies} [{low:.3f}, {high:.3f}], {strangers} strangers")
+    print(f"{false} of {matches} matches name another work; {made_up} by hash with made-up works")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("works")
@@ -117,10 +148,7 @@ def main() -> None:
     one = str(next(args.queries.iterdir()))
     measured("opened, one picture searched", "index", "search", str(large), one)
     found = measured("all pictures searched", "index", "search", str(large), str(args.queries))
-    rows = [json.loads(line) for line in found.splitlines()]
-    for row in rows:
-        wanted, names = Path(row["path"]).name, [Path(m["path"]).name for m in row["matches"]]
-        print(wanted, names)
+    judge([json.loads(line) for line in found.splitlines()])
 
 
 if __name__ == "__main__":
