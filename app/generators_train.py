@@ -98,7 +98,7 @@ def _task(
     import dataclasses
 
     from counterproof.generators.checkpoint import read_header
-    from counterproof.generators.config import FAMILIES, CodecConfig, GanConfig, StyleganConfig
+    from counterproof.generators.config import FAMILIES, CodecConfig, GanConfig
     from counterproof.generators.training import CHECKPOINT
 
     kind = FAMILIES[family]
@@ -116,7 +116,7 @@ def _task(
     changes: dict[str, Any] = {"size": size}
     if images is not None:
         changes["images"] = images
-    if kind in (GanConfig, StyleganConfig) and labels and len(pictures.classes) > 1:
+    if kind is not CodecConfig and labels and len(pictures.classes) > 1:
         changes["classes"] = len(pictures.classes)
     if kind is not CodecConfig and size != 64:
         widths = (128, 96, 64, 32, 32, 32)

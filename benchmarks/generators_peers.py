@@ -65,12 +65,10 @@ def ours(size: int, precision: str) -> Steps:
     return steps
 
 
-def nvlabs(size: int, checkout: str) -> Steps:
-    import torch
-
+def nvlabs_nets(size: int, checkout: str) -> tuple[Any, Any, Any]:
+    """Return NVlabs' generator, discriminator and augmentation (`bgc`, its default)."""
     sys.path.insert(0, checkout)
     from training.augment import AugmentPipe
-    from training.loss import StyleGAN2Loss
     from training.networks import Discriminator, Generator
 
     widths = {"channel_base": BASE, "channel_max": MOST, "num_fp16_res": 0}
@@ -79,7 +77,16 @@ def nvlabs(size: int, checkout: str) -> Steps:
     pipe = AugmentPipe(
         xflip=1, rotate90=1, xint=1, scale=1, rotate=1, aniso=1, xfrac=1, brightness=1, contrast=1,
         lumaflip=1, hue=1, saturation=1,
-    ).train()  # fmt: skip
+    )  # fmt: skip
+    return g, d, pipe.train()
+
+
+def nvlabs(size: int, checkout: str) -> Steps:
+    import torch
+
+    g, d, pipe = nvlabs_nets(size, checkout)
+    from training.loss import StyleGAN2Loss
+
     pipe.p.copy_(torch.as_tensor(AUGMENT))
     loss = StyleGAN2Loss(torch.device("cpu"), g.mapping, g.synthesis, d, pipe)
     x, c = torch.rand(BATCH, 3, size, size) * 2 - 1, torch.zeros(BATCH, 0)
@@ -107,7 +114,8 @@ def nvlabs(size: int, checkout: str) -> Steps:
     }
 
 
-def lucidrains(size: int, checkout: str) -> Steps:
+def lucidrains_nets(size: int, checkout: str) -> tuple[Any, Any]:
+    """Return lucidrains' module, and its networks with their optimisers."""
     import torch
     from torch import nn
 
@@ -126,7 +134,13 @@ def lucidrains(size: int, checkout: str) -> Steps:
 
     # its averaged generator forgets fmap_max and could not be filled; nothing here uses it
     theirs.StyleGAN2.reset_parameter_averaging = lambda self: None
-    made = theirs.StyleGAN2(size, LATENT, MOST, 8, BASE // size // 2)
+    return theirs, theirs.StyleGAN2(size, LATENT, MOST, 8, BASE // size // 2)
+
+
+def lucidrains(size: int, checkout: str) -> Steps:
+    import torch
+
+    theirs, made = lucidrains_nets(size, checkout)
     layers, x = made.G.num_layers, torch.rand(BATCH, 3, size, size)
 
     def draw(n: int) -> Any:

@@ -136,9 +136,12 @@ class VaeConfig(CriticConfig):
         critic_from: pictures after which a discriminator joins; 0 for never.
         critic_weight: of its slope at a picture, against the slope of the likelihood.
         critic_channels: of the discriminator at 4, 8, … pixels, up to half the size.
+        classes: number of classes that it tells apart; 0 for none.
+        drawn_from: pictures after which it also judges what is drawn from a density of the
+            latents, a Gaussian for each class, which then is the one that ships; 0 for never.
 
     Source: arXiv 2006.13202 (likelihood), 1903.12436 (density after training), 1512.09300
-        (discriminator).
+        (discriminator, of reconstructions and of what is drawn).
     """
 
     batch: int = 32
@@ -152,6 +155,8 @@ class VaeConfig(CriticConfig):
     critic_from: int = 100_000
     critic_weight: float = 0.7
     critic_channels: tuple[int, ...] = (128, 96, 64, 32)
+    classes: int = 0
+    drawn_from: int = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +195,10 @@ FAMILIES: dict[str, type[Config]] = {
 LATER: dict[str, dict[str, Any]] = {
     "stylegan": {"noise_from": 0},
     "vae": {
+        "classes": 0,
         "critic_from": 0,
         "critic_weight": 0.7,
+        "drawn_from": 0,
         "smooth": False,
         "critic_channels": [128, 96, 64, 32],
         "critic_rate": 4e-4,

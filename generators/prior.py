@@ -27,7 +27,7 @@ class LatentPrior:
 
     Attributes:
         means: `(K, D)`, float32.
-        factors: lower Cholesky factors, `(K, D, D)`, float32.
+        factors: lower Cholesky factors, `(K, D, D)`, float32; `(1, D, D)` if all share one.
         weights: of the mixture, `(M,)`, adding up to 1; K = M + number of classes.
     """
 
@@ -40,18 +40,46 @@ def fit_prior(net: Vae, data: Pictures, components: int, seed: int = 0) -> Laten
     """Fit to the latents of the training pictures and their mirrors.
 
     Each component keeps 100 pictures or more on average, so that no sample is a copy of a few.
-    """
-    from sklearn.mixture import GaussianMixture
 
+    Args:
+        net: the trained network.
+        data: its training pictures.
+        components: of the mixture; 0 for one Gaussian for each class, of a common covariance, as
+            a decoder knows them that a discriminator judged by what was drawn from them.
+        seed: of the latents and of the fit.
+    """
     pixels, labels = data.train()
     latents = _latents(net, np.concatenate([pixels, pixels[:, :, ::-1]]), seed)
     classes = np.concatenate([labels, labels])
+    if components:
+        return _mixture(latents, classes, len(data.classes), components, seed)
+    return _common(latents, classes, len(data.classes))
+
+
+def _common(latents: "NDArray[Any]", classes: "NDArray[Any]", count: int) -> LatentPrior:
+    shares = np.bincount(classes, minlength=count) / len(classes)
+    means = np.stack(
+        [latents[classes == index].mean(0) if share else latents.mean(0)
+         for index, share in enumerate(shares)]
+    )  # fmt: skip
+    covariance = np.cov((latents - means[classes]).T) + 1e-4 * np.eye(latents.shape[1])
+    factor = np.linalg.cholesky(covariance)[None]
+    return LatentPrior(
+        np.concatenate([means, means]).astype(np.float32), factor.astype(np.float32), shares
+    )
+
+
+def _mixture(
+    latents: "NDArray[Any]", classes: "NDArray[Any]", count: int, components: int, seed: int
+) -> LatentPrior:
+    from sklearn.mixture import GaussianMixture
+
     components = max(1, min(components, len(latents) // 100))
     mixture = GaussianMixture(
         components, covariance_type="full", reg_covar=0.05, max_iter=30, random_state=seed
     ).fit(latents)
     means, covariances = list(mixture.means_), list(mixture.covariances_)
-    for index in range(len(data.classes)):
+    for index in range(count):
         own = latents[classes == index]
         covariance = np.cov(own.T) if len(own) > 1 else np.eye(latents.shape[1])
         means.append(own.mean(0))

@@ -18,8 +18,6 @@ from counterproof.generators.dataset import Pictures
 from counterproof.generators.generator import Generator
 from counterproof.generators.marked_output import grid, maker_of, write_marked
 from counterproof.generators.metrics import Quality, Reference
-from counterproof.generators.prior import fit_prior
-from counterproof.generators.vae import Vae
 from counterproof.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,12 +62,12 @@ class Observer:
         model = Generator(self.config)
         model.net, model.progress = net, progress
         if isinstance(self.config, VaeConfig):
-            assert isinstance(net, Vae)
             few = dataclasses.replace(
                 self.data, **{name: getattr(self.data, name)[:DENSITY]
                               for name in ("pixels", "labels", "held")}
             )  # fmt: skip
-            model.prior = fit_prior(net, few, 1, progress.seed)
+            model.config = dataclasses.replace(self.config, components=1)
+            model.fit_density(few, progress.seed)
         return model.sampler(f"{model.facts().family}, in training")
 
     @staticmethod

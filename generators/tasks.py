@@ -1,85 +1,21 @@
-"""One training step of VAE and codec, and the task of every family; the loop is in `training.py`.
+"""One training step of the codec, and the task of every family; the loop is in `training.py`.
 
-The adversarial families stand in `adversarial.py`. Training room.
+GAN and StyleGAN2 stand in `adversarial.py`, the VAE in `vae_task.py`. Training room.
 """
 
-import dataclasses
 import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from counterproof.generators.adversarial import AdversarialTask, GanTask
+from counterproof.generators.adversarial import GanTask
 from counterproof.generators.codec_net import CodecNet
 from counterproof.generators.config import CodecConfig, Config, VaeConfig
-from counterproof.generators.gan import Discriminator
-from counterproof.generators.task import Autocast, Batch, Task, adam, normal, schedule
-from counterproof.generators.vae import Vae
+from counterproof.generators.task import Autocast, Batch, Task, adam, schedule
+from counterproof.generators.vae_task import VaeTask
 
-__all__ = ["CodecTask", "VaeTask", "make_task"]
-
-RISE = 10_000  # pictures over which a discriminator that joins a VAE gains its weight
-
-
-class VaeTask(AdversarialTask):
-    """The bound of the likelihood; later also a discriminator of what the decoder makes.
-
-    A Gaussian likelihood alone makes blur, whose distance no density for the latents repairs. The
-    bound stays: what a latent stands for remains the picture it was made of. Pictures are moved
-    by some pixels, so that they last longer.
-
-    Source: arXiv 1512.09300 (a decoder trained against a discriminator), in our own form.
-    """
-
-    def __init__(self, config: VaeConfig) -> None:
-        self.config, self.net = config, Vae(config)
-        super().__init__(config, Discriminator(config.critic_channels, 0))
-        if not config.critic_from:  # trained by its likelihood alone
-            del self.nets["critic"], self.optimizers["critic"]
-        self.nets["main"] = self.net
-        self.optimizers["main"] = adam(self.net, config.rate, 0.9)
-
-    def step(self, batch: Batch, autocast: Autocast) -> dict[str, float]:
-        """Take one step on the negative bound, and against the discriminator once it has joined."""
-        config = self.config
-        schedule(self.optimizers["main"], config.rate, batch)
-        batch = dataclasses.replace(batch, pixels=moved(batch.pixels, config.shift, batch.rng))
-        with autocast():
-            loss, error, apart, made = self.net.loss(batch.pixels, normal(batch, config.latent))
-        psnr = 10 * math.log10(4 / max(error.item(), 1e-9))
-        logged = {"loss": loss.item(), "psnr_db": psnr, "divergence_nats": apart.item()}
-        if config.critic_from and batch.images >= config.critic_from:
-            logged |= self.train_critic(batch, made, autocast) | self.numbers
-            loss = loss + (made * self._pull(batch, made, error.detach(), autocast)).sum()
-        self.update("main", loss, clip=3.0)
-        return logged
-
-    def _pull(self, batch: Batch, made: Tensor, error: Tensor, autocast: Autocast) -> Tensor:
-        """Return the slope of the discriminator's loss, scaled to that of the likelihood.
-
-        A slope of fixed weight wins over a likelihood of the best variance, which weakens as the
-        error grows: recognisable pictures were lost within 2,000. It rises from nothing, since a
-        discriminator that has just begun knows nothing.
-        """
-        ahead = made.detach().requires_grad_()
-        with autocast():
-            slope = torch.autograd.grad(self.deception(batch, ahead), ahead)[0]
-        own = (ahead.detach() - batch.pixels) / (error * made.numel())
-        joined = min(1.0, (batch.images - self.config.critic_from) / RISE)
-        weight = self.config.critic_weight * joined * own.norm() / slope.norm().clamp_min(1e-12)
-        pull: Tensor = slope * weight
-        return pull
-
-
-def moved(x: Tensor, most: int, rng: torch.Generator) -> Tensor:
-    """Move a batch by up to `most` pixels, edges repeated."""
-    if not most:
-        return x
-    padded = F.pad(x, (most,) * 4, mode="replicate")
-    offsets = torch.randint(2 * most + 1, (2,), generator=rng, device=x.device).tolist()
-    return padded[:, :, offsets[0] :, offsets[1] :][:, :, : x.shape[2], : x.shape[3]]
-
+__all__ = ["CodecTask", "make_task"]
 
 class CodecTask(Task):
     """Rate against distortion at a random quality per picture."""

@@ -27,7 +27,7 @@ from counterproof.generators.checkpoint import (
     write_checkpoint,
     write_whole,
 )
-from counterproof.generators.config import Config, GanConfig, StyleganConfig
+from counterproof.generators.config import CodecConfig, Config
 from counterproof.generators.dataset import Pictures
 from counterproof.generators.task import Autocast, Batch, Task
 from counterproof.generators.tasks import make_task
@@ -171,7 +171,7 @@ class _Loader:
         self.device, self.known = device, len(data.classes)
         counts = torch.bincount(self.labels, minlength=self.known).double()
         self.shares = [float(share) for share in counts / counts.sum()]
-        self.classes = config.classes if isinstance(config, GanConfig | StyleganConfig) else 0
+        self.classes = 0 if isinstance(config, CodecConfig) else config.classes
         if self.classes not in (0, self.known):
             raise UserError(f"expected pictures of {self.classes} classes, found {self.known}")
 

@@ -3,13 +3,33 @@
 Source: arXiv 2006.13202, written from the paper.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from counterproof.generators.config import VaeConfig
 
-__all__ = ["Vae"]
+__all__ = ["Bound", "Vae"]
+
+
+class Bound(NamedTuple):
+    """The negative bound of a batch, and what it is made of.
+
+    Attributes:
+        loss: in nats per value.
+        error: mean square, of pictures of -1 to 1.
+        apart: divergence from N(0, 1) in nats.
+        latents: drawn from the posteriors, `(N, latent)`.
+        made: their pictures, `(N, 3, H, W)`.
+    """
+
+    loss: Tensor
+    error: Tensor
+    apart: Tensor
+    latents: Tensor
+    made: Tensor
 
 
 class _Normed(nn.Module):
@@ -71,16 +91,18 @@ class Vae(nn.Module):
         made: Tensor = F.conv2d(F.pad(y, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
         return made
 
-    def loss(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the negative bound in nats per value, squared error, divergence in nats, pictures.
+    def loss(self, x: Tensor, noise: Tensor) -> "Bound":
+        """Return the negative bound of a batch, and what it is made of.
 
         Args:
             x: pictures `(N, 3, H, W)`, -1 to 1.
             noise: `(N, latent)`, normal.
         """
         mean, log_variance = (value.float() for value in self.encode(x))
-        made = self(mean + noise * (log_variance / 2).exp()).float()
+        latents = mean + noise * (log_variance / 2).exp()
+        made = self(latents).float()
         values = x[0].numel()
         error = (made - x).square().mean()
         apart = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        return (values / 2 * (error.log() + 1) + apart) / values, error, apart, made
+        loss = (values / 2 * (error.log() + 1) + apart) / values
+        return Bound(loss, error, apart, latents, made)

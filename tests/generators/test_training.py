@@ -30,7 +30,7 @@ CONFIGS: dict[str, Config] = {
     ),
     "vae": VaeConfig(
         size=16, latent=8, channels=(8, 8, 8), batch=4, images=32, components=2, critic_from=12,
-        critic_channels=(16, 16),
+        critic_channels=(16, 16), classes=2, drawn_from=20,
     ),
     "codec": CodecConfig(size=16, channels=(8, 8, 8), latent=4, batch=4, images=32),
 }  # fmt: skip
@@ -71,9 +71,10 @@ def test_the_loss_falls(name: str, pictures: Pictures) -> None:
 
     task = make_task(CONFIGS[name], torch.device("cpu"), 0)
     x = torch.from_numpy(pictures.pixels[:4]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    label = torch.eye(2)[[0, 1, 0, 1]] if name == "vae" else x.new_zeros(4, 0)
     losses = []
     for step in range(100, 112):  # after the warm-up; the same picture and noise each time
-        batch = Batch(x, x.new_zeros(4, 0), torch.Generator().manual_seed(0), step, 0.0)
+        batch = Batch(x, label, torch.Generator().manual_seed(0), step, 0.0)
         losses.append(task.step(batch, contextlib.nullcontext)["loss"])
     assert losses[-1] < losses[0]
 
@@ -108,14 +109,16 @@ def test_more_pictures_can_be_asked_for(pictures: Pictures, tmp_path: Path) -> N
     assert (known.images, progress.images) == (48, 48)
 
 
-def test_wrong_checkpoints_are_refused(pictures: Pictures, tmp_path: Path, drawings: Path) -> None:
+def test_wrong_checkpoints_are_refused(pictures: Pictures, tmp_path: Path) -> None:
+    import dataclasses
+
     from counterproof.generators.checkpoint import read_model
     from counterproof.generators.training import CHECKPOINT, Run, train
 
     _train("vae", pictures, tmp_path, images=8)
     with pytest.raises(UserError, match="other settings"):
         train(CONFIGS["gan"], pictures, Run(tmp_path, precision="float32"))
-    other = load_pictures(drawings / "bar", 16)
+    other = dataclasses.replace(pictures, digest="0" * 64)
     with pytest.raises(UserError, match="other pictures"):
         train(CONFIGS["vae"], other, Run(tmp_path, precision="float32"))
     path = tmp_path / CHECKPOINT
@@ -302,11 +305,49 @@ def test_a_discriminator_joins_a_vae_late(pictures: Pictures, tmp_path: Path) ->
 def test_a_vae_of_an_earlier_version_is_read_without_a_discriminator() -> None:
     held = config_to_json(CONFIGS["vae"])
     for name in ("critic_from", "critic_weight", "critic_channels", "critic_rate", "penalty",
-                 "penalty_every", "augment_target", "augment_most", "smooth"):  # fmt: skip
+                 "penalty_every", "augment_target", "augment_most", "smooth", "classes",
+                 "drawn_from"):  # fmt: skip
         del held[name]
     read = config_from_json(held)
     assert isinstance(read, VaeConfig)
-    assert (read.critic_from, read.smooth) == (0, False)
+    assert (read.critic_from, read.smooth, read.classes, read.drawn_from) == (0, False, 0, 0)
+
+
+def test_a_density_comes_to_what_latents_are() -> None:
+    from counterproof.generators.vae_task import LatentDensity
+
+    rng = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[2.0, 0.0], [0.0, -3.0]])
+    factor = torch.tensor([[0.5, 0.0], [0.4, 1.5]])
+    density = LatentDensity(2, 2)
+    moves = torch.optim.SGD(density.parameters(), 0.05)
+    for _ in range(400):
+        chosen = torch.randint(2, (64,), generator=rng)
+        latents = centres[chosen] + torch.randn(64, 2, generator=rng) @ factor.t()
+        moves.zero_grad()
+        density.loss(latents, torch.eye(2)[chosen]).backward()  # type: ignore[no-untyped-call]
+        moves.step()
+    drawn = density.draw(torch.eye(2)[torch.ones(20_000).long()], torch.randn(20_000, 2))
+    assert torch.allclose(drawn.mean(0), centres[1], atol=0.15)
+    assert torch.allclose(torch.cov(drawn.t()), factor @ factor.t(), atol=0.3)
+
+
+def test_what_is_drawn_is_judged_late_and_its_density_ships(
+    pictures: Pictures, tmp_path: Path
+) -> None:
+    from counterproof.generators.generator import Generator
+    from counterproof.generators.training import Run
+
+    early = Generator(CONFIGS["vae"]).fit(
+        pictures, Run(tmp_path, 3, precision="float32", images=16)
+    )
+    late = Generator(CONFIGS["vae"]).fit(pictures, Run(tmp_path, 3, precision="float32"))
+    assert early.prior is not None and late.prior is not None
+    assert len(early.prior.factors) > 1 == len(late.prior.factors)
+    assert len(late.prior.means) == 2 * len(late.prior.weights)
+    late.save(tmp_path / "vae.safetensors")
+    again = Generator.load(tmp_path / "vae.safetensors")
+    assert np.array_equal(again.sample(3, 1), late.sample(3, 1))
 
 
 def test_a_smooth_decoder_leaves_no_grid_of_two_pixels() -> None:
