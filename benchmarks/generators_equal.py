@@ -74,16 +74,23 @@ def follow(average: Any, net: Any, images: int) -> None:
 
 
 class Peer:
-    """A training of someone else's: a step, how to draw, and what a checkpoint holds."""
+    """A training of someone else's.
+
+    Attributes:
+        kept: networks and optimisers by name, for checkpoints.
+        numbers: what else a checkpoint holds.
+    """
 
     def __init__(self) -> None:
-        self.kept: dict[str, Any] = {}  # networks and optimisers by name
+        self.kept: dict[str, Any] = {}
         self.numbers: dict[str, float] = {}
 
     def step(self, x: Any, number: int) -> None:
+        """Train on a batch of -1 to 1."""
         raise NotImplementedError
 
     def draws(self) -> Iterable[tuple[str, Callable[[int], Any]]]:
+        """Return ways to draw a number of pictures of -1 to 1, by name."""
         raise NotImplementedError
 
 
@@ -115,6 +122,7 @@ class Nvlabs(Peer):
         self.numbers = {"path": 0.0}
 
     def step(self, x: Any, number: int) -> None:
+        """Go through the phases that are due."""
         import torch
         from torch_utils import training_stats
 
@@ -148,6 +156,7 @@ class Nvlabs(Peer):
             self.signs.clear()
 
     def draws(self) -> Iterable[tuple[str, Callable[[int], Any]]]:
+        """Draw from averaged weights."""
         import torch
 
         yield "", lambda n: self.average(torch.randn(n, LATENT), torch.zeros(n, 0))
@@ -176,6 +185,7 @@ class Lucidrains(Peer):
         return nets[1](styles, theirs.image_noise(n, SIZE, 0))
 
     def step(self, x: Any, number: int) -> None:
+        """Train the discriminator, then the generator."""
         theirs, made, real = self.theirs, self.made, (x + 1) / 2
         penalised, mixed, nets = number % 4 == 0, random() < 0.9, (self.made.S, self.made.G)
         made.D_opt.zero_grad()
@@ -197,6 +207,7 @@ class Lucidrains(Peer):
             follow(mean, net, number * BATCH)
 
     def draws(self) -> Iterable[tuple[str, Callable[[int], Any]]]:
+        """Draw from averaged weights, and from those in training."""
         for kind, nets in (("", self.average), ("-live", (self.made.S, self.made.G))):
             yield kind, lambda n, nets=nets: self._draw(nets, n, False) * 2 - 1
 

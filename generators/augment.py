@@ -1,6 +1,7 @@
-"""Augmentation that the discriminator sees, so that few pictures last long. Training room.
+"""Augmentation, so that few pictures last long. Training room.
 
-One bilinear warp and one line of colour per picture; twice differentiable, as R1 needs it.
+What the discriminator sees goes through one bilinear warp and one line of colour per picture; twice
+differentiable, as R1 needs it.
 
 Source: idea and controller from arXiv 2006.06676; the operations are our own.
 """
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["augment"]
+__all__ = ["augment", "moved"]
 
 
 def augment(x: Tensor, chance: float, rng: torch.Generator) -> Tensor:
@@ -40,3 +41,12 @@ def augment(x: Tensor, chance: float, rng: torch.Generator) -> Tensor:
     grey = x.mean(1, keepdim=True)
     saturation, contrast = normal(0.6, 1, 1, 1).exp2(), normal(0.4, 1, 1, 1).exp2()
     return ((x - grey) * saturation + grey) * contrast + normal(0.2, 1, 1, 1)
+
+
+def moved(x: Tensor, most: int, rng: torch.Generator) -> Tensor:
+    """Move a batch by up to `most` pixels, edges repeated."""
+    if not most:
+        return x
+    padded = F.pad(x, (most,) * 4, mode="replicate")
+    offsets = torch.randint(2 * most + 1, (2,), generator=rng, device=x.device).tolist()
+    return padded[:, :, offsets[0] :, offsets[1] :][:, :, : x.shape[2], : x.shape[3]]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from counterproof.generators.augment import moved
 from counterproof.generators.dataset import Pictures
 from counterproof.generators.feature_net import FeatureNet
-from counterproof.generators.tasks import moved
 
 __all__ = ["train_features"]
 

@@ -85,7 +85,8 @@ class Generator:
             if self.exported is not None:
                 raise UserError("an exported VAE holds no encoder; load its checkpoint")
             net = self._trained()
-            assert isinstance(net, Vae) and self.progress is not None
+            assert isinstance(net, Vae)
+            assert self.progress is not None
             judged = 0 < self.config.drawn_from <= self.progress.images
             self.prior = fit_prior(net, data, 0 if judged else self.config.components, seed)
         return self

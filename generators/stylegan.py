@@ -69,13 +69,17 @@ class _Modulated(nn.Module):
         self.gain, self.side, self.norm = 1 / math.sqrt(given * side * side), side, norm
         self.style = _Linear(style, given, bias=1.0)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, bias: Tensor) -> Tensor:
+        """Convolve `(N, given, H, W)` by styles of w `(N, latent)`, and add a bias `(made,)`."""
         style, weight = self.style(w), self.weight * self.gain
-        y = F.conv2d(x * style[:, :, None, None], weight, padding=self.side // 2)
-        if self.norm:
-            power = style.square() @ weight.square().sum((2, 3)).t()  # [N, made]
-            y = y * torch.rsqrt(power + 1e-8)[:, :, None, None]
-        return y
+        x = x * style.to(x.dtype)[:, :, None, None]
+        y = F.conv2d(x, weight, padding=self.side // 2)
+        bias = bias.to(y.dtype)[:, None, None]
+        if not self.norm:
+            return y + bias
+        power = style.square() @ weight.square().sum((2, 3)).t()  # [N, made]
+        scale = torch.rsqrt(power + 1e-8) * SQRT2
+        return torch.addcmul(bias * SQRT2, y, scale.to(y.dtype)[:, :, None, None])
 
 
 class _Layer(nn.Module):
@@ -90,7 +94,9 @@ class _Layer(nn.Module):
         self.noise: Tensor
 
     def forward(self, x: Tensor, w: Tensor, rng: torch.Generator | None) -> Tensor:
-        x = self.convolve(x, w)
+        # a bias and the gain of the activation pass through up-sampling and leaky ReLU unchanged:
+        # they are applied where a picture is smallest
+        x = self.convolve(x, w, self.bias)
         if self.up:
             x = upsampled(x)
         if self.strength is not None:
@@ -98,8 +104,8 @@ class _Layer(nn.Module):
             if rng is not None:
                 shape = (x.shape[0], 1, self.side, self.side)
                 noise = torch.randn(shape, generator=rng, device=x.device, dtype=x.dtype)
-            x = x + self.strength * noise
-        return leaky(x + self.bias[:, None, None]) * SQRT2
+            x = x + (self.strength * SQRT2).to(x.dtype) * noise.to(x.dtype)
+        return leaky(x)
 
 
 class StyleGenerator(nn.Module):
@@ -136,10 +142,11 @@ class StyleGenerator(nn.Module):
         w = styles.unbind(1)
         x = self.start.expand(styles.shape[0], -1, -1, -1)
         x = self.first(x.contiguous(memory_format=torch.channels_last), w[0], rng)
-        y: Tensor = self.colour[0](x, w[1]) + self.tint[0]
+        tint = self.tint.flatten(1)
+        y: Tensor = self.colour[0](x, w[1], tint[0])
         for i, (rise, stay) in enumerate(zip(self.rise, self.stay, strict=True)):
             x = stay(rise(x, w[1 + 2 * i], rng), w[2 + 2 * i], rng)
-            y = upsampled(y) + self.colour[i + 1](x, w[3 + 2 * i]) + self.tint[i + 1]
+            y = upsampled(y) + self.colour[i + 1](x, w[3 + 2 * i], tint[i + 1])
         return y
 
     def forward(self, z: Tensor, label: Tensor, rng: torch.Generator | None = None) -> Tensor:

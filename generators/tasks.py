@@ -17,6 +17,7 @@ from counterproof.generators.vae_task import VaeTask
 
 __all__ = ["CodecTask", "make_task"]
 
+
 class CodecTask(Task):
     """Rate against distortion at a random quality per picture."""
 

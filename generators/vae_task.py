@@ -14,9 +14,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from counterproof.generators.adversarial import AdversarialTask
+from counterproof.generators.augment import moved
 from counterproof.generators.config import VaeConfig
 from counterproof.generators.gan import Discriminator
 from counterproof.generators.task import Autocast, Batch, adam, normal, schedule
@@ -54,7 +54,8 @@ class LatentDensity(nn.Module):
         """Return latents `(N, latent)` of classes, from normal noise of that shape."""
         ridge = 1e-4 * torch.eye(len(self.covariance), device=noise.device)
         factor = torch.linalg.cholesky(self.covariance.detach() + ridge)
-        return self._labelled(labels) @ self.centres.detach() + noise @ factor.t()
+        drawn: Tensor = self._labelled(labels) @ self.centres.detach() + noise @ factor.t()
+        return drawn
 
     @staticmethod
     def _labelled(labels: Tensor) -> Tensor:
@@ -94,8 +95,13 @@ class VaeTask(AdversarialTask):
         if config.critic_from and batch.images >= config.critic_from:
             if config.drawn_from and batch.images >= config.drawn_from:
                 made = torch.cat([made[: len(made) // 2], self._drawn(batch, autocast)])
-            logged |= self.train_critic(batch, made, autocast) | self.numbers
-            loss = loss + (made * self._pull(batch, made, bound.error.detach(), autocast)).sum()
+            seen, real_score = self.train_critic(batch, made, autocast)
+            logged |= seen | self.numbers
+            ahead = made.detach().requires_grad_()
+            with autocast():
+                deceived = self.deception(batch, ahead, real_score)
+            slope = torch.autograd.grad(deceived, ahead)[0]
+            loss = loss + (made * self._scaled(slope, batch, bound.error.detach())).sum()
         self.update("main", loss, clip=3.0)
         return logged
 
@@ -107,27 +113,15 @@ class VaeTask(AdversarialTask):
             made: Tensor = self.net(latents)
         return made.float()
 
-    def _pull(self, batch: Batch, made: Tensor, error: Tensor, autocast: Autocast) -> Tensor:
+    def _scaled(self, slope: Tensor, batch: Batch, error: Tensor) -> Tensor:
         """Return the slope of the discriminator's loss, scaled to that of the likelihood.
 
         A slope of fixed weight wins over a likelihood of the best variance, which weakens as the
         error grows: recognisable pictures were lost within 2,000. It rises from nothing, since a
         discriminator that has just begun knows nothing.
         """
-        ahead = made.detach().requires_grad_()
-        with autocast():
-            slope = torch.autograd.grad(self.deception(batch, ahead), ahead)[0]
-        own = (error * made.numel()).rsqrt()  # norm of the likelihood's slope
+        own = (error * slope.numel()).rsqrt()  # norm of the likelihood's slope
         joined = min(1.0, (batch.images - self.config.critic_from) / RISE)
         weight = self.config.critic_weight * joined * own / slope.norm().clamp_min(1e-12)
-        pull: Tensor = slope * weight
-        return pull
-
-
-def moved(x: Tensor, most: int, rng: torch.Generator) -> Tensor:
-    """Move a batch by up to `most` pixels, edges repeated."""
-    if not most:
-        return x
-    padded = F.pad(x, (most,) * 4, mode="replicate")
-    offsets = torch.randint(2 * most + 1, (2,), generator=rng, device=x.device).tolist()
-    return padded[:, :, offsets[0] :, offsets[1] :][:, :, : x.shape[2], : x.shape[3]]
+        scaled: Tensor = slope * weight
+        return scaled

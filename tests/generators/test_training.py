@@ -342,7 +342,8 @@ def test_what_is_drawn_is_judged_late_and_its_density_ships(
         pictures, Run(tmp_path, 3, precision="float32", images=16)
     )
     late = Generator(CONFIGS["vae"]).fit(pictures, Run(tmp_path, 3, precision="float32"))
-    assert early.prior is not None and late.prior is not None
+    assert early.prior is not None
+    assert late.prior is not None
     assert len(early.prior.factors) > 1 == len(late.prior.factors)
     assert len(late.prior.means) == 2 * len(late.prior.weights)
     late.save(tmp_path / "vae.safetensors")
