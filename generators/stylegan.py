@@ -63,29 +63,41 @@ class Mapping(nn.Module):
 
 
 class _Modulated(nn.Module):
-    def __init__(self, given: int, made: int, side: int, style: int, norm: bool) -> None:
+    """A 3×3 convolution steered by a style; what it makes is to be scaled for each picture."""
+
+    def __init__(self, given: int, made: int, style: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(made, given, side, side))
-        self.gain, self.side, self.norm = 1 / math.sqrt(given * side * side), side, norm
+        self.weight = nn.Parameter(torch.randn(made, given, 3, 3))
+        self.gain = 1 / math.sqrt(given * 9)
         self.style = _Linear(style, given, bias=1.0)
 
-    def forward(self, x: Tensor, w: Tensor, bias: Tensor) -> Tensor:
-        """Convolve `(N, given, H, W)` by styles of w `(N, latent)`, and add a bias `(made,)`."""
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `(N, made, H, W)`, and the scale `(N, made)` that gives it a variance of 1."""
         style, weight = self.style(w), self.weight * self.gain
-        x = x * style.to(x.dtype)[:, :, None, None]
-        y = F.conv2d(x, weight, padding=self.side // 2)
-        bias = bias.to(y.dtype)[:, None, None]
-        if not self.norm:
-            return y + bias
-        power = style.square() @ weight.square().sum((2, 3)).t()  # [N, made]
-        scale = torch.rsqrt(power + 1e-8) * SQRT2
-        return torch.addcmul(bias * SQRT2, y, scale.to(y.dtype)[:, :, None, None])
+        y = F.conv2d(x * style.to(x.dtype)[:, :, None, None], weight, padding=1)
+        power = style.square() @ weight.square().sum((2, 3)).t()
+        return y, torch.rsqrt(power + 1e-8)
+
+
+class _Colour(nn.Module):
+    """Channels to colours, steered by a style: one small matrix for each picture."""
+
+    def __init__(self, given: int, style: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, given, 1, 1))
+        self.gain = 1 / math.sqrt(given)
+        self.style = _Linear(style, given, bias=1.0)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """Map `(N, given, H, W)` to `(N, 3, H, W)`."""
+        each = self.weight.flatten(1) * self.gain * self.style(w)[:, None]  # [N, 3, given]
+        return torch.matmul(each, x.flatten(2)).view(-1, 3, *x.shape[2:])
 
 
 class _Layer(nn.Module):
     def __init__(self, given: int, made: int, config: StyleganConfig, side: int, up: bool) -> None:
         super().__init__()
-        self.convolve = _Modulated(given, made, 3, config.latent, True)
+        self.convolve = _Modulated(given, made, config.latent)
         self.bias = nn.Parameter(torch.zeros(made))
         self.up, self.side = up, side
         self.strength = nn.Parameter(torch.zeros([])) if config.noise else None
@@ -94,10 +106,14 @@ class _Layer(nn.Module):
         self.noise: Tensor
 
     def forward(self, x: Tensor, w: Tensor, rng: torch.Generator | None) -> Tensor:
-        # a bias and the gain of the activation pass through up-sampling and leaky ReLU unchanged:
-        # they are applied where a picture is smallest
-        x = self.convolve(x, w, self.bias)
-        if self.up:
+        x, scale = self.convolve(x, w)
+        # Scale, bias and the activation's gain pass through up-sampling. In training they come
+        # first, at a quarter of the size; onnxruntime is faster where it follows the convolution.
+        if self.up and not self.training:
+            x = upsampled(x)
+        scale, bias = (scale * SQRT2).to(x.dtype), (self.bias * SQRT2).to(x.dtype)
+        x = torch.addcmul(bias[:, None, None], x, scale[:, :, None, None])
+        if self.up and self.training:
             x = upsampled(x)
         if self.strength is not None:
             noise = self.noise
@@ -121,11 +137,11 @@ class StyleGenerator(nn.Module):
         self.start = nn.Parameter(torch.randn(1, widths[0], 4, 4))
         self.first = _Layer(widths[0], widths[0], config, 4, False)
         self.rise, self.stay, self.colour = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        self.colour.append(_Modulated(widths[0], 3, 1, config.latent, False))
+        self.colour.append(_Colour(widths[0], config.latent))
         for i in range(1, steps + 1):
             self.rise.append(_Layer(widths[i - 1], widths[i], config, 4 << i, True))
             self.stay.append(_Layer(widths[i], widths[i], config, 4 << i, False))
-            self.colour.append(_Modulated(widths[i], 3, 1, config.latent, False))
+            self.colour.append(_Colour(widths[i], config.latent))
         self.tint = nn.Parameter(torch.zeros(steps + 1, 3, 1, 1))
 
     def learn_noise(self, wanted: bool) -> None:
@@ -142,11 +158,10 @@ class StyleGenerator(nn.Module):
         w = styles.unbind(1)
         x = self.start.expand(styles.shape[0], -1, -1, -1)
         x = self.first(x.contiguous(memory_format=torch.channels_last), w[0], rng)
-        tint = self.tint.flatten(1)
-        y: Tensor = self.colour[0](x, w[1], tint[0])
+        y: Tensor = self.colour[0](x, w[1]) + self.tint[0]
         for i, (rise, stay) in enumerate(zip(self.rise, self.stay, strict=True)):
             x = stay(rise(x, w[1 + 2 * i], rng), w[2 + 2 * i], rng)
-            y = upsampled(y) + self.colour[i + 1](x, w[3 + 2 * i], tint[i + 1])
+            y = upsampled(y) + self.colour[i + 1](x, w[3 + 2 * i]) + self.tint[i + 1]
         return y
 
     def forward(self, z: Tensor, label: Tensor, rng: torch.Generator | None = None) -> Tensor:
