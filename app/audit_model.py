@@ -14,6 +14,8 @@ from counterproof.app.options import (
 
 __all__ = ["model"]
 
+_PAIRS = 20  # that the terminal shows
+
 
 @click.command()
 @click.option("--generated", required=True, metavar="DIR", help="Pictures the model made.")
@@ -40,11 +42,13 @@ def model(
     from counterproof.app import progress
     from counterproof.audit.case import Case
     from counterproof.audit.copy_page import Pair, write_pairs
+    from counterproof.audit.copy_words import how
     from counterproof.audit.model_audit import audit_model
     from counterproof.audit.model_section import keep_in_case
+    from counterproof.audit.model_words import lead, rows
     from counterproof.audit.sources import expand
     from counterproof.settings import load_settings
-    from counterproof.text import catalogue
+    from counterproof.text import catalogue, visible
 
     kind = check_suffix(output, "html", "json") if output else ""
     settings = load_settings({"language": lang})
@@ -53,7 +57,7 @@ def model(
     if holdout:
         folders["holdout"] = holdout
     if case_file:
-        Case.open(case_file).close()  # a wrong name is told before the work
+        Case.open(case_file, create=True).close()  # a wrong name is told before the work
     shown = progress.wanted(False)
     total = sum(1 for _ in expand(folders.values())) if shown else 0
     with progress.bar(total, settings.language, shown) as advance:
@@ -63,38 +67,41 @@ def model(
             keep_in_case(case, found, folders, settings)
     for problem in found.unread:
         click.echo(problem, err=True)
-    head = [words.ui(f"audit.column.{name}") for name in ("question", "answer", "count", "range")]
-    rows = [head]
-    for item in found.answers:
-        says = words.code(item.code)["says"]
-        word = words.ui(f"audit.answer.{item.answer}")
-        span = f"{100 * item.low:.2f}–{100 * item.high:.2f} %"
-        rows.append([says, word, f"{item.k} / {item.n}", span])
+    told = [item.to_json() for item in found.answers]
+    said, answers = lead(told, words), list(rows(told, words))
+    measured = words.ui("audit.measures", **{k: f"{v:.2f}" for k, v in found.measures.items()})
     if output and kind == "json":
         write_json(output, found.to_json())
     elif output:
+        names = ("question", "answer", "count", "range")
+        table = [[words.ui(f"audit.column.{name}") for name in names]]
+        for row in answers:
+            asked = f"{row.asked} ({row.remark})" if row.remark else row.asked
+            table.append([asked, row.answer, row.count, row.span])
         pairs = []
         for relation in found.relations:
             d = relation.details
-            says = words.ui("audit.pair", by=words.ui(f"index.by.{d['by']}"))
+            says = words.ui("audit.pair", how=how(d, words))
             region, source = d.get("region"), d.get("source_region")
             labels = ("audit.generated", "audit.training")
             pairs.append(Pair(d["generated"], d["training"], says, region, source, labels))
-        headline = found.answers[0]
-        lead = [
-            words.ui(f"audit.lead.{headline.answer}", k=headline.k, of=headline.n),
-            words.ui("audit.limit"),
-        ]
-        write_pairs(output, words, words.ui("audit.title"), lead, rows, pairs, settings.limits)
+        title = words.ui("audit.title")
+        write_pairs(output, words, title, [*said, measured], table, pairs, settings.limits)
     if fmt == "json":
         print_json(found.to_json())
     else:
-        for says, word, count, span in rows[1:]:
-            click.echo(f"{word}  {count}  ({span})  {says}")
-        for relation in found.relations[:20]:
+        click.echo("\n".join(said))
+        for row in answers:
+            count = f"  {row.count}  ({row.span})" if row.count else ""
+            remark = f"  ({row.remark})" if row.remark else ""
+            click.echo(f"  {row.answer}{count}  {row.asked}{remark}")
+        click.echo(f"  {measured}")
+        for relation in found.relations[:_PAIRS]:
             d = relation.details
-            click.echo(f"  {d['generated']} = {d['training']}  ({d['transform']}, {d['by']})")
-        click.echo(words.ui("audit.limit"))
+            sides = (visible(d["generated"]), visible(d["training"]))
+            click.echo(f"  {sides[0]} = {sides[1]}  ({how(d, words)})")
+        if (more := len(found.relations) - _PAIRS) > 0:
+            click.echo("  " + words.ui("report.more", n=more))
     if output:
         click.echo(words.ui("scan.wrote", file=output), err=True)
     if found.unread:

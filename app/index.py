@@ -62,16 +62,20 @@ def _add(target: str, paths: tuple[str, ...], *, create: bool) -> None:
             raise UserError(f"{path}: no such file or folder")
     shown = progress.wanted(False)
     total = sum(1 for _ in expand(paths)) if shown else 0
+    fresh = create and not os.path.exists(target)
     with CopyIndex.open(target, create=create) as works:
         with progress.bar(total, settings.language, shown) as advance:
             done = works.add(paths, settings, advance)
         works.sort()  # once, so that searches need not
         for problem in done.problems:
             click.echo(problem, err=True)
-        said = words.ui("index.added", n=done.new, known=done.known, total=len(works), file=target)
-        click.echo(said, err=True)
-        if not len(works):
-            raise UserError(f"{', '.join(paths)}: expected pictures to index, found none readable")
+        if count := len(works):
+            figures = {"n": done.new, "known": done.known, "total": count}
+            click.echo(words.ui("index.added", **figures, file=target), err=True)
+    if not count:
+        if fresh:
+            os.unlink(target)
+        raise UserError(f"{', '.join(paths)}: expected pictures to index, found none readable")
     if done.problems:
         sys.exit(3)
 
@@ -134,6 +138,8 @@ def search(
             click.echo(words.ui("index.match", picture=name, **_shown(match, words)))
         for hit in row.get("listed", []):
             click.echo(_hit(name, hit, words))
+    if not counts["n"]:
+        raise UserError(f"{', '.join(paths)}: expected pictures to search for, found none")
     summary = words.ui("index.summary", found=counts["found"], n=counts["n"])
     click.echo(summary, err=fmt != "text")
     if output:
@@ -164,6 +170,8 @@ def _search(
     with CopyIndex.open(index_file) as works:
         searcher = Searcher(works)
         listed = HashLists(works.listed())
+        if not len(works) and not listed:
+            raise UserError(f"{index_file}: expected reference works or hash lists, it has none")
         opened = ((ref.path, _open(ref, settings)) for ref in expand(paths))
         for path, image, found in search_all(searcher, opened):
             row: dict[str, Any] = {"path": display_path(path), "matches": []}
@@ -211,9 +219,10 @@ def _hit(name: str, hit: "dict[str, Any]", words: "Catalogue") -> str:
 
 
 def _shown(match: "dict[str, Any]", words: "Catalogue") -> dict[str, str]:
+    from counterproof.audit.copy_words import how
+
     return {
         "reference": match["path"],
-        "transform": match["transform"].replace("_", " "),
         "percent": f"{100 * match['overlap']:.0f}",
-        "by": words.ui(f"index.by.{match['by']}"),
+        "how": how(match, words),
     }

@@ -50,6 +50,16 @@ _BATCH = 32
 _ROWS = 10_000
 _CACHE_KIB = 1 << 17  # of pages: a million works are added in no order of their digests
 _COLUMNS = "path, size, mtime, sha256, width, height, hash, detail, reserved"
+_NOT_ITS_FAULT = (  # of an index: another program has it, the disk is full, and the like
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+)
 _NAMED = "id, path, sha256, width, height, reserved"
 _TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -215,32 +225,41 @@ class CopyIndex:
         return True
 
     def _absorb(self, path: str) -> int:
+        if os.path.samefile(path, self.path):
+            raise UserError(f"{path}: expected pictures or another index, got the index itself")
         with CopyIndex.open(path):  # names it if it is damaged or foreign
             pass
         with self._guard():
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
-            self._db.execute("ATTACH DATABASE ? AS part", (path,))
             try:
-                self._db.execute("BEGIN")
-                last = self._db.execute("SELECT ifnull(max(id), 0) FROM reference").fetchone()[0]
-                taken = self._db.execute(
-                    f"INSERT OR IGNORE INTO reference ({_COLUMNS}) "
-                    f"SELECT {_COLUMNS} FROM part.reference ORDER BY id"
-                ).rowcount
-                self._db.execute(
-                    "INSERT INTO feature SELECT own.id, data FROM reference AS own "
-                    "JOIN part.reference AS other ON other.path = own.path "
-                    "JOIN part.feature AS taken ON taken.id = other.id "
-                    "WHERE own.id > ? ORDER BY own.id",
-                    (last,),
-                )
-                self._db.execute("INSERT OR IGNORE INTO listed SELECT * FROM part.listed")
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                self._db.execute("DETACH DATABASE part")
+                return self._take_over(path)
+            except sqlite3.Error:
+                _check_whole(path)  # which of the two is it?
+                raise
+
+    def _take_over(self, path: str) -> int:
+        self._db.execute("ATTACH DATABASE ? AS part", (path,))
+        try:
+            self._db.execute("BEGIN")
+            last = self._db.execute("SELECT ifnull(max(id), 0) FROM reference").fetchone()[0]
+            taken = self._db.execute(
+                f"INSERT OR IGNORE INTO reference ({_COLUMNS}) "
+                f"SELECT {_COLUMNS} FROM part.reference ORDER BY id"
+            ).rowcount
+            self._db.execute(
+                "INSERT INTO feature SELECT own.id, data FROM reference AS own "
+                "JOIN part.reference AS other ON other.path = own.path "
+                "JOIN part.feature AS taken ON taken.id = other.id "
+                "WHERE own.id > ? ORDER BY own.id",
+                (last,),
+            )
+            self._db.execute("INSERT OR IGNORE INTO listed SELECT * FROM part.listed")
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._db.execute("DETACH DATABASE part")
         return taken
 
     def import_list(self, path: str) -> int:
@@ -345,6 +364,18 @@ class CopyIndex:
             return [Listed(*row) for row in rows]
 
 
+def _check_whole(path: str) -> None:
+    """Read all that is taken over of an index, so that a fault in it is told of it.
+
+    Raises:
+        UserError: if it is damaged or foreign.
+    """
+    with CopyIndex.open(path) as part, part._guard():
+        for table, columns in (("reference", _COLUMNS), ("feature", "data"), ("listed", "value")):
+            for row in part._db.execute(f"SELECT {columns} FROM {table}"):
+                del row
+
+
 def _prepare(path: Path, connection: sqlite3.Connection, create: bool) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     algorithms = json.dumps([DCT256, ALGORITHM])
@@ -379,6 +410,9 @@ def _reference(row: tuple[Any, ...]) -> Reference:
 
 
 def _damaged(path: Path, err: Exception) -> UserError:
+    code = getattr(err, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in _NOT_ITS_FAULT:
+        return UserError(f"{path}: the index cannot be read or written now: {err}")
     return UserError(f"{path}: the index is damaged ({err}); build it anew")
 
 

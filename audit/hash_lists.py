@@ -79,6 +79,9 @@ class HashLists:
         data = b"".join(bytes.fromhex(line.value) for line in self._alike)
         self._words: Words = np.frombuffer(data, dtype=np.uint64).reshape(-1, 4)
 
+    def __len__(self) -> int:
+        return sum(len(lines) for lines in self._same.values()) + len(self._alike)
+
     def hits(self, image: ImageFile, matches: Sequence["Match"] = ()) -> Iterator[Hit]:
         """Yield the lines that a picture meets, in the order of the lists.
 
@@ -140,8 +143,13 @@ def read_list(path: str) -> Iterator[Listed]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row and any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as err:
-        raise UserError(f"{path}: cannot read the hash list: {err}") from err
+    except OSError as err:
+        raise UserError(f"{path}: cannot read the hash list: {err.strerror}") from err
+    except (UnicodeDecodeError, csv.Error) as err:
+        raise UserError(
+            f"{path}: expected a hash list, lines of hash, label, source in UTF-8; got another "
+            "kind of file"
+        ) from err
     if not rows:
         raise UserError(f"{path}: expected lines of hash, label, source; the list is empty")
     heads = [cell.strip().lower() for cell in rows[0]]

@@ -138,7 +138,8 @@ def audit_model(
 
     Raises:
         UserError: if a folder is missing, or holds fewer than two readable pictures, or a
-            callable comes without a folder or returns something else.
+            callable comes without a folder or returns something else, or one folder is named
+            for two.
     """
     from counterproof.audit.copy_search import Searcher
     from counterproof.audit.model_drawn import draw_into
@@ -147,7 +148,7 @@ def audit_model(
         if drawn is None:
             raise UserError("expected drawn=FOLDER, where the model's pictures are to be kept")
         generated = draw_into(generated, drawn, count, advance)
-
+    _check_apart({"generated": generated, "training": training, "holdout": holdout})
     unread: list[str] = []
     members = read_folder(training, "training", settings, advance, unread, searched=False)
     made = read_folder(generated, "generated", settings, advance, unread, searched=True)
@@ -169,6 +170,19 @@ def audit_model(
     relations = sorted(pairs.values(), key=lambda item: -_agrees(item))
     measures = coverage(made.vectors, members.vectors)
     return ModelAudit(tuple(answers), tuple(relations), measures, tuple(unread))
+
+
+def _check_apart(folders: "dict[str, str | os.PathLike[str] | None]") -> None:
+    known: dict[str, str] = {}
+    for name, folder in folders.items():
+        if folder is None:
+            continue
+        other = known.setdefault(os.path.realpath(folder), name)
+        if other != name:
+            raise UserError(
+                f"{os.fspath(folder)}: expected {other} and {name} pictures in folders of their "
+                "own, got one folder for both"
+            )
 
 
 def _open_index(

@@ -4,11 +4,12 @@ A report reads the case and never the pictures, so that small views of the pairs
 """
 
 import base64
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from counterproof.audit.copy_words import how
 from counterproof.audit.model_audit import ModelAudit
+from counterproof.audit.model_words import Row, lead, rows
 from counterproof.audit.thumbnails import Size, encode
 from counterproof.errors import ImageError
 from counterproof.findings import Relation
@@ -30,16 +31,6 @@ _MOST_PAIRS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One answer in words: what was asked, the answer, the count and its 95 % interval."""
-
-    asked: str
-    answer: str
-    count: str
-    span: str
-
-
-@dataclass(frozen=True, slots=True)
 class Shown:
     """A generated picture and the training picture that it repeats.
 
@@ -56,7 +47,7 @@ class Shown:
 class ModelSection:
     """What the report shows of an audit; `more` pairs are left out."""
 
-    lead: str
+    lead: tuple[str, ...]
     folders: str
     rows: tuple[Row, ...]
     pairs: tuple[Shown, ...]
@@ -97,30 +88,19 @@ def section_of(case: "Case", words: Catalogue) -> ModelSection | None:
     answers = [item for item in case.relations() if item.kind == ANSWER]
     if not answers:
         return None
-    head = answers[0].details
+    told = [item.details for item in answers]
     pairs = [item for item in case.relations() if item.kind == PAIR]
-    named = {name: visible(path) for name, path in head["folders"].items()}
+    named = {name: visible(path) for name, path in told[0]["folders"].items()}
     folders = words.ui("audit.folders", **named)
     if "holdout" in named:
         folders += " " + words.ui("audit.unseen", holdout=named["holdout"])
     return ModelSection(
-        words.ui(f"audit.lead.{head['answer']}", k=head["k"], of=head["n"]),
+        tuple(lead(told, words)),
         folders,
-        tuple(_rows(answers, words)),
+        tuple(rows(told, words)),
         tuple(_shown(case, item, words) for item in pairs[:_MOST_PAIRS]),
         max(0, len(pairs) - _MOST_PAIRS),
     )
-
-
-def _rows(answers: list[Relation], words: Catalogue) -> Iterator[Row]:
-    for item in answers:
-        d = item.details
-        yield Row(
-            words.code(item.code)["says"],
-            words.ui(f"audit.answer.{d['answer']}"),
-            f"{d['k']:,} / {d['n']:,}",
-            f"{100 * d['low']:.2f}–{100 * d['high']:.2f} %",
-        )
 
 
 def _shown(case: "Case", pair: Relation, words: Catalogue) -> Shown:
@@ -130,5 +110,4 @@ def _shown(case: "Case", pair: Relation, words: Catalogue) -> Shown:
         blob = case.blob(sha256, _VIEW.name)
         data = f"data:image/webp;base64,{base64.b64encode(blob.data).decode()}" if blob else ""
         sides.append((words.ui(label), visible(pair.details[name]), data))
-    by = words.ui(f"index.by.{pair.details['by']}")
-    return Shown(words.ui("audit.pair", by=by), tuple(sides))
+    return Shown(words.ui("audit.pair", how=how(pair.details, words)), tuple(sides))

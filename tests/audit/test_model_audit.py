@@ -158,9 +158,10 @@ def test_a_case_keeps_the_answers_and_its_report_shows_them(
     name, page = tmp_path / "scan.case", tmp_path / "report.html"
     arguments = ["model", "--generated", str(folders["copying"]), "--case", str(name)]
     arguments += ["--training", str(folders["training"]), "--holdout", str(folders["holdout"])]
+    name.write_text("no case")
     result = CliRunner().invoke(audit, arguments)
     assert isinstance(result.exception, CaseError)  # told before the work
-    Case.open(name, create=True).close()
+    name.unlink()
     for _ in range(2):  # a second audit takes the place of the first
         assert CliRunner().invoke(audit, arguments).exit_code == 0
     with Case.open(name) as case:
@@ -171,6 +172,8 @@ def test_a_case_keeps_the_answers_and_its_report_shows_them(
     assert EN.ui("gap.copy") in text  # no index was named
     section = text[text.index('id="h-model"') : text.index('id="h-all"')]
     assert "2 / 12" in section
+    assert "needs 2,995 unseen pictures, 12 given" in section
+    assert EN.ui("audit.limit") not in section  # something was found
     assert section.count("<img src=") == 4
     assert "010.jpg" in section
     assert "h-groups" not in text
@@ -183,6 +186,8 @@ def test_folders_that_cannot_be_audited_are_named(folders: dict[str, Path], tmp_
         with pytest.raises(UserError, match=says) as caught:
             audit_model(folders["clean"], training, settings=settings)
         assert str(training) in str(caught.value)
+    with pytest.raises(UserError, match="one folder for both"):
+        audit_model(folders["clean"], folders["training"], folders["clean"], settings=settings)
 
 
 def test_an_audit_goes_on_where_it_was_stopped(
