@@ -29,7 +29,7 @@ _EDITORS = re.compile(
     r"photoshop|lightroom|gimp|paint\.net|paint shop|affinity|pixelmator|snapseed|picasa|canva|"
     r"picsart|facetune|meitu|vsco|darktable|rawtherapee|capture one|luminar|photoscape|"
     r"imagemagick|graphicsmagick|irfanview|xnview|acdsee|krita|photopea|polarr|fotor|pixlr|"
-    r"photo editor|photos editor|corel|aperture|iphoto|acorn|nik collection|topaz",
+    r"photo editor|photos editor|corel|aperture|iphoto|acorn|nik collection|topaz|instagram",
     re.IGNORECASE,
 )
 _ASPECT = 0.06  # of difference: previews have bars, and sides that are whole numbers

@@ -60,7 +60,7 @@ class ForgeryAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("forgery",)
     stage: ClassVar[Stage] = Stage.DEEP
     timeout_s: ClassVar[float] = 60.0
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield the answer of each method, and findings with maps where one supports.
@@ -108,7 +108,7 @@ def combined(said: Sequence[Answer]) -> str:
     """
     counted = [answer for answer in said if WORTH[answer.method].counts]
     if all(answer.word == "not_applicable" for answer in counted):
-        return "not_applicable: no method with stated error rates applies"
+        return "not_applicable: no_method"
     ratios = [_ratio_of(answer.method) for answer in counted if answer.word == "supports"]
     if not ratios:
         return "no_support"
@@ -123,7 +123,7 @@ def likelihood_word(found: float, accused: float) -> str:
         accused: upper end of the share of innocent pictures that are accused.
 
     >>> likelihood_word(0.83, 0.03), likelihood_word(0.95, 0.5), likelihood_word(0.95, 0.005)
-    ('moderate', 'limited', 'moderately strong')
+    ('moderate', 'limited', 'moderately_strong')
     """
     return _word(_ratio(found, accused))
 
@@ -142,7 +142,7 @@ def _ratio(found: float, accused: float) -> float:
 
 
 def _word(ratio: float) -> str:
-    for least, word in ((1000, "strong"), (100, "moderately strong"), (10, "moderate")):
+    for least, word in ((1000, "strong"), (100, "moderately_strong"), (10, "moderate")):
         if ratio >= least:
             return word
     return "limited"

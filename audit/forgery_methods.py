@@ -28,7 +28,7 @@ class Answer:
     Attributes:
         method: name of the method; its fact and its finding are called `forgery.<method>`.
         word: `supports`, `no_support` or `not_applicable`.
-        reason: why it does not apply, in words for the record; else empty.
+        reason: code for why it does not apply (`method.reason.*` of the catalogue); else empty.
         mask: upright, of any size, `uint8`, 1 where the sign is; None without a sign.
         boxes: `(x, y, w, h)` in pixels of the upright full-size picture.
         details: JSON values that the answer rests on.
@@ -65,16 +65,16 @@ def copy_move(image: ImageFile) -> Answer:
 
     grey = image.luminance(MAX_SIDE)
     if min(grey.shape) < MIN_SIDE:
-        return _not("copy_move", "too small")
+        return _not("copy_move", "too_small")
     steps = luma_steps(image)
     if steps is None and image.format == "jpeg":
-        return _not("copy_move", "neither grey nor three colours")
+        return _not("copy_move", "colours")
     scale = grey.shape[1] / image.info.width  # coding changes less after scaling down
     found = find_copy(grey, [round(step * scale) for step in steps] if steps else None)
     if not found.applies:
-        return _not("copy_move", "too little detail")
+        return _not("copy_move", "little_detail")
     if found.drawn:
-        return _not("copy_move", "what stands there twice is drawn, not photographed")
+        return _not("copy_move", "drawn")
     if not found.area:
         return Answer("copy_move", "no_support")
     return Answer(
@@ -101,11 +101,11 @@ def grid(image: ImageFile) -> Answer:
     if min(height, width) < MIN_SIDE or height * width > _MAX_PIXELS:
         return _not("grid", "size")
     if image.format not in _GRID_FORMATS:
-        return _not("grid", "not coded in blocks of 8 or without loss")
+        return _not("grid", "not_in_blocks")
     weights = np.array([0.299, 0.587, 0.114], np.float32)
     found = find_foreign_grid(np.asarray(pixels.astype(np.float32) @ weights, np.float32))
     if found.main is None:
-        return _not("grid", "shows no block grid, or several as after scaling")
+        return _not("grid", "no_grid")
     if not found.foreign:
         return Answer("grid", "no_support")
     return Answer(
@@ -128,15 +128,15 @@ def double_jpeg(image: ImageFile) -> Answer:
 
     info = image.info
     if image.format != "jpeg":
-        return _not("double_jpeg", "no JPEG")
+        return _not("double_jpeg", "no_jpeg")
     if min(info.width, info.height) < MIN_SIDE or info.width * info.height > _MAX_PIXELS:
         return _not("double_jpeg", "size")
     coding = coding_of(image)
     if coding is None:
-        return _not("double_jpeg", "neither grey nor three colours, or faults in its coding")
+        return _not("double_jpeg", "coding")
     found = find_once_coded(coding)
     if not found.applies:
-        return _not("double_jpeg", "not saved twice on one grid, more strongly the first time")
+        return _not("double_jpeg", "not_saved_twice")
     if found.mask is None:
         return Answer("double_jpeg", "no_support")
     mask, boxes = _upright(found.mask, coding.luma.shape, image)
@@ -165,7 +165,7 @@ def noise(image: ImageFile) -> Answer:
     luma = image.luminance(max(info.width, info.height))
     found = find_other_noise(luma.astype(np.float32))
     if not found.applies:
-        return _not("noise", "shows too little noise in smooth places")
+        return _not("noise", "little_noise")
     if found.mask is None:
         return Answer("noise", "no_support", details={"level": round(found.level, 2)})
     return Answer(
@@ -182,7 +182,7 @@ def metadata(image: ImageFile) -> Answer:
     from counterproof.audit.capture_trail import disagreements, has_capture_data
 
     if not has_capture_data(image):
-        return _not("metadata", "names no camera and time of capture")
+        return _not("metadata", "no_camera")
     found = list(disagreements(image))
     if not found:
         return Answer("metadata", "no_support")

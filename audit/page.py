@@ -301,11 +301,12 @@ def _facts(record: Record, words: Catalogue) -> Iterable[Line]:
         yield Line(words.ui("fact.planes"), visible(", ".join(file.planes)))
     for name in _FACTS:
         if name in record.facts:
-            yield Line(words.ui(f"fact.{name}"), _fact(record.facts[name], words))
+            yield Line(words.ui(f"fact.{name}"), _fact(name, record.facts[name], words))
     others = sorted(set(record.facts) - set(_FACTS))
     table = words.tables["ui"]
     for name in [name for name in others if not name.startswith("hash.")][:_MAX_LINES]:
-        yield Line(table.get(f"fact.{name}", visible(name, 60)), _fact(record.facts[name], words))
+        value = _fact(name, record.facts[name], words)
+        yield Line(table.get(f"fact.{name}", visible(name, 60)), value)
     if record.sha256:
         yield Line("SHA-256", record.sha256)
 
@@ -317,10 +318,24 @@ def _hashes(record: Record) -> Iterable[Line]:
             yield Line(shown(value["alg"]), shown(value["value"]))
 
 
-def _fact(value: Any, words: Catalogue) -> str:
+def _fact(name: str, value: Any, words: Catalogue) -> str:
     if isinstance(value, bool):
         return words.ui("fact.yes" if value else "fact.no")
+    if name.startswith("forgery.") and isinstance(value, str):
+        return _answer(value, words)
     return shown(value)
+
+
+def _answer(fact: str, words: Catalogue) -> str:
+    """Say in words what a method of `forgery` answered: `word` or `word: detail`."""
+    word, _, detail = fact.partition(": ")
+    table = words.tables["ui"]
+    if word == "supports" and f"likelihood.{detail}" in table:
+        return words.ui("method.answer.supports_by", likelihood=table[f"likelihood.{detail}"])
+    if word == "not_applicable":
+        reason = table.get(f"method.reason.{detail}", detail)
+        return words.ui("method.answer.not_applicable", reason=reason)
+    return table.get(f"method.answer.{word}") or shown(fact)
 
 
 def _unchecked(record: Record, words: Catalogue, coverage: Coverage | None) -> Iterable[Line]:

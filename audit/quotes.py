@@ -55,7 +55,9 @@ _SILENT = frozenset(
 
 
 # Details whose values are codes with words of their own in the catalogue.
-_WORDED = frozenset({"answer", "goes_by", "mode", "not_tested", "reason", "strongest_at"})
+_WORDED = frozenset(
+    {"answer", "disagree", "goes_by", "likelihood", "mode", "not_tested", "reason", "strongest_at"}
+)
 
 
 def _plain(details: Mapping[str, Any], words: Catalogue) -> Iterator[Line]:

@@ -1,5 +1,7 @@
 """What a page says of one picture, before any layout."""
 
+import inspect
+import re
 from typing import Any
 
 import pytest
@@ -25,7 +27,7 @@ from counterproof.findings import (
     Time,
     Trust,
 )
-from counterproof.text import catalogue
+from counterproof.text import Catalogue, catalogue
 
 EN = catalogue("en")
 RUN = RunInfo("0.1.0", "standard", {}, {}, "2026-11-23")
@@ -237,3 +239,35 @@ def test_small_words() -> None:
     assert size_of(999_999) == "1.0 MB"
     assert shown({"a": [1]}) == '{"a": [1]}'
     assert len(shown("x" * 999)) == 200
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_answers_of_methods_in_words(language: str) -> None:
+    words = catalogue(language)
+    said = {
+        fact: answer_in(fact, words)
+        for fact in (
+            "no_support", "supports", "supports: moderately_strong",
+            "not_applicable: no_grid", "not_applicable: not yet known",
+        )
+    }  # fmt: skip
+    assert len(set(said.values())) == len(said)
+    assert not any("_" in text for text in said.values())
+    assert "not yet known" in said["not_applicable: not yet known"]
+
+
+def test_every_reason_of_a_method_has_words() -> None:
+    from counterproof.audit import forgery, forgery_methods
+
+    source = inspect.getsource(forgery_methods) + inspect.getsource(forgery)
+    reasons = set(re.findall(r'_not\("\w+", "(\w+)"\)', source)) | {"no_method"}
+    assert len(reasons) >= 10
+    for language in ("en", "zh"):
+        assert {f"method.reason.{item}" for item in reasons} <= set(
+            catalogue(language).tables["ui"]
+        )
+
+
+def answer_in(fact: str, words: Catalogue) -> str:
+    shown = page(record(**{"forgery.grid": fact}), words).facts
+    return next(line.value for line in shown if line.label == words.ui("fact.forgery.grid"))
