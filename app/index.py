@@ -122,8 +122,8 @@ def search(
     words = catalogue(settings.language)
     fmt = fmt or ("text" if sys.stdout.isatty() else "jsonl")
     pairs: list[Pair] = []
-    counts = {"n": 0, "found": 0, "unread": 0}
-    for row in _search(index_file, paths, settings, words, pairs):
+    counts = {"n": 0, "found": 0, "unread": 0, "works": 0}
+    for row in _search(index_file, paths, settings, words, pairs, counts):
         counts["n"] += 1
         counts["found"] += bool(row["matches"] or row.get("listed"))
         counts["unread"] += "error" in row
@@ -140,7 +140,8 @@ def search(
             click.echo(_hit(name, hit, words))
     if not counts["n"]:
         raise UserError(f"{', '.join(paths)}: expected pictures to search for, found none")
-    summary = words.ui("index.summary", found=counts["found"], n=counts["n"])
+    figures = {"found": counts["found"], "n": counts["n"], "works": f"{counts['works']:,}"}
+    summary = words.ui("index.summary", **figures)
     click.echo(summary, err=fmt != "text")
     if output:
         from counterproof.audit.copy_page import write_pairs
@@ -158,6 +159,7 @@ def _search(
     settings: "Settings",
     words: "Catalogue",
     pairs: "list[Pair]",
+    counts: dict[str, int],
 ) -> "Iterator[dict[str, Any]]":
     from counterproof.audit.case import display_path
     from counterproof.audit.copy_batches import search_all
@@ -170,7 +172,8 @@ def _search(
     with CopyIndex.open(index_file) as works:
         searcher = Searcher(works)
         listed = HashLists(works.listed())
-        if not len(works) and not listed:
+        counts["works"] = len(works)
+        if not counts["works"] and not listed:
             raise UserError(f"{index_file}: expected reference works or hash lists, it has none")
         opened = ((ref.path, _open(ref, settings)) for ref in expand(paths))
         for path, image, found in search_all(searcher, opened):

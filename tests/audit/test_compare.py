@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from counterproof.audit.align import describe_matrix, place, size_matrix
-from counterproof.audit.compare import PixelResult, compare_pixels
+from counterproof.audit.compare_pixels import PixelResult, compare_pixels
 from counterproof.audit.metadata_fields import compare_fields, fields_of
 from counterproof.images import ImageFile
 
