@@ -32,7 +32,8 @@ def generators() -> None:
 
 @click.command("list")
 def list_models() -> None:
-    """List the models that ship with this installation, with their classes."""
+    """List the models that ship with this installation: name, version, classes."""
+    from counterproof import weights
     from counterproof.errors import WeightsError
     from counterproof.generators.sampling import BUNDLED, open_sampler
 
@@ -44,6 +45,7 @@ def list_models() -> None:
             continue
         classes = ", ".join(sampler.facts.classes) or "-"
         click.echo(f"{name}\t{sampler.version}\t{classes}")
+    click.echo(f"codec\t{weights.open('generators/codec').card.version}\t-")
 
 
 @click.command()

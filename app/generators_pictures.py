@@ -73,7 +73,7 @@ def project(
 ) -> None:
     """Find what a model draws that comes closest to a picture; written marked, as NAME.png.
 
-    Prints file, PSNR in dB, and that of the closest sample before the search. A close picture
+    Prints file, PSNR of the closest sample before the search, and PSNR after it. A close picture
     does not show that the model made it. MODEL is a bundled name, an exported or saved model.
     """
     need_torch()
@@ -99,7 +99,7 @@ def project(
             settings=settings, overwrite=overwrite, signer=signer,
         )  # fmt: skip
         target = Path(out) / f"{Path(name).stem}.png"
-        return f"{target}\t{made.psnr_db:.2f}\t{made.start_db:.2f}"
+        return f"{target}\t{made.start_db:.2f} dB\t{made.psnr_db:.2f} dB"
 
     _each(files, one)
 

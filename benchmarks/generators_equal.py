@@ -31,7 +31,7 @@ from random import random
 from typing import Any
 
 import numpy as np
-from generators_peers import BASE, BATCH, LATENT, MOST, lucidrains_nets, nvlabs_nets
+from generators_peers import BATCH, LATENT, lucidrains_nets, nvlabs_nets, our_config
 
 SIZE, IMAGES, EVERY, SAMPLES = 64, 100_000, 10_000, 3047
 SAVE_EVERY_S = 120.0
@@ -263,15 +263,10 @@ def seed(step: int) -> None:
 def train_ours(data: str, folder: Path, images: int) -> None:
     import torch
 
-    from counterproof.generators.config import StyleganConfig
     from counterproof.generators.dataset import load_pictures
     from counterproof.generators.training import Run, train
 
-    channels = tuple(min(MOST, BASE // side) for side in (4, 8, 16, 32))
-    config = StyleganConfig(
-        size=SIZE, latent=LATENT, base=BASE, most=MOST, critic_channels=channels, images=images
-    )
-    found = load_pictures(data, SIZE)
+    config, found = our_config(SIZE, images=images), load_pictures(data, SIZE)
     known = {int(path.stem.split("-")[1]) for path in folder.glob("made-*.npy")}
     for wanted in range(EVERY, images + 1, EVERY):
         if wanted in known:

@@ -27,23 +27,28 @@ AUGMENT = 0.3  # probability of each operation, of ours and NVlabs'; lucidrains'
 Steps = dict[str, Callable[[], Any]]
 
 
+def our_config(size: int, **changes: Any) -> Any:
+    """Return our settings: the defaults, but for the channels."""
+    from counterproof.generators.config import StyleganConfig
+
+    channels = tuple(min(MOST, BASE // side) for side in (4 << i for i in range(8)) if side < size)
+    return StyleganConfig(
+        size=size, latent=LATENT, base=BASE, most=MOST, critic_channels=channels, **changes
+    )
+
+
 def ours(size: int, precision: str) -> Steps:
     import contextlib
     import tempfile
 
     import torch
 
-    from counterproof.generators.config import StyleganConfig
     from counterproof.generators.export import export_generator
     from counterproof.generators.sampling import ModelFacts, open_sampler
     from counterproof.generators.task import Batch
     from counterproof.generators.tasks import make_task
 
-    channels = tuple(min(MOST, BASE // side) for side in (4 << i for i in range(8)) if side < size)
-    config = StyleganConfig(
-        size=size, latent=LATENT, base=BASE, most=MOST, mixing=0.9, critic_channels=channels
-    )
-    task = make_task(config, torch.device("cpu"), 0)
+    task = make_task(our_config(size), torch.device("cpu"), 0)
     x = (torch.rand(BATCH, 3, size, size) * 2 - 1).contiguous(memory_format=torch.channels_last)
     rng = torch.Generator().manual_seed(0)
     context: Any = contextlib.nullcontext

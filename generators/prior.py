@@ -35,6 +35,10 @@ class LatentPrior:
     factors: "NDArray[Any]"
     weights: "NDArray[Any]"
 
+    def gaussian(self, number: int) -> "tuple[NDArray[Any], NDArray[Any]]":
+        """Return mean `(D,)` and factor `(D, D)` of one of them."""
+        return self.means[number], self.factors[number % len(self.factors)]
+
 
 def fit_prior(net: Vae, data: Pictures, components: int, seed: int = 0) -> LatentPrior:
     """Fit to the latents of the training pictures and their mirrors.

@@ -336,6 +336,7 @@ def test_what_is_drawn_is_judged_late_and_its_density_ships(
     pictures: Pictures, tmp_path: Path
 ) -> None:
     from counterproof.generators.generator import Generator
+    from counterproof.generators.projection import project
     from counterproof.generators.training import Run
 
     early = Generator(CONFIGS["vae"]).fit(
@@ -349,6 +350,8 @@ def test_what_is_drawn_is_judged_late_and_its_density_ships(
     late.save(tmp_path / "vae.safetensors")
     again = Generator.load(tmp_path / "vae.safetensors")
     assert np.array_equal(again.sample(3, 1), late.sample(3, 1))
+    near = project(again, pictures.pixels[0], steps=5)
+    assert near.psnr_db >= near.start_db - 1.0
 
 
 def test_a_smooth_decoder_leaves_no_grid_of_two_pixels() -> None:
