@@ -113,6 +113,7 @@ def search(
     A pipe gets one JSON object a picture: `path` and `matches`, each with `path`, `transform`,
     `overlap` and `confidence`. Confidence puts matches in order; it is no rate of error.
     """
+    from counterproof.audit.copy_words import listed, said
     from counterproof.settings import load_settings
     from counterproof.text import catalogue, visible
 
@@ -135,9 +136,9 @@ def search(
         if "error" in row:
             click.echo(row["error"], err=True)
         for match in row["matches"]:
-            click.echo(words.ui("index.match", picture=name, **_shown(match, words)))
+            click.echo(said(name, match, words))
         for hit in row.get("listed", []):
-            click.echo(_hit(name, hit, words))
+            click.echo(listed(name, hit, words))
     if not counts["n"]:
         raise UserError(f"{', '.join(paths)}: expected pictures to search for, found none")
     figures = {"found": counts["found"], "n": counts["n"], "works": f"{counts['works']:,}"}
@@ -166,6 +167,7 @@ def _search(
     from counterproof.audit.copy_index import CopyIndex
     from counterproof.audit.copy_page import Pair
     from counterproof.audit.copy_search import Searcher
+    from counterproof.audit.copy_words import said
     from counterproof.audit.hash_lists import HashLists
     from counterproof.audit.sources import expand
 
@@ -189,7 +191,7 @@ def _search(
             if hits:
                 row["listed"] = [hit.to_json() for hit in hits]
             for match, value in zip(found, row["matches"], strict=True):
-                says = words.ui("index.pair", **_shown(value, words))
+                says = said(display_path(path), value, words)
                 place = match.fit
                 pairs.append(
                     Pair(
@@ -212,20 +214,3 @@ def _open(ref: "Ref", settings: "Settings") -> "ImageFile | ImageError":
         return ImageFile.open(ref.path, limits=settings.limits)
     except ImageError as err:
         return err
-
-
-def _hit(name: str, hit: "dict[str, Any]", words: "Catalogue") -> str:
-    said = {key: str(hit[key]) for key in ("list", "label", "hash")}
-    text = words.ui("index.hit", picture=name, bits=str(hit["distance_bits"]), **said)
-    match = hit.get("confirmed_by")
-    return words.ui("index.confirmed", hit=text, **_shown(match, words)) if match else text
-
-
-def _shown(match: "dict[str, Any]", words: "Catalogue") -> dict[str, str]:
-    from counterproof.audit.copy_words import how
-
-    return {
-        "reference": match["path"],
-        "percent": f"{100 * match['overlap']:.0f}",
-        "how": how(match, words),
-    }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from counterproof.app.scan import Tally
     from counterproof.audit.case import Case
     from counterproof.audit.examine import ScanSpec
+    from counterproof.text import Catalogue
 
 __all__ = ["bar", "interrupted", "summary", "wanted"]
 
@@ -47,6 +48,7 @@ _LOOK_FIRST = (
     Status.UNREADABLE,
 )
 _MAX_LOOK_FIRST = 8
+_MAX_COPIES = 8
 
 
 def wanted(quiet: bool) -> bool:
@@ -118,8 +120,9 @@ def summary(
         say()
         for line in _table(tally, words.language):
             say(line)
-        if lines := list(_first(tally, words.language)):
-            say()
+        for lines in (list(_first(tally, words.language)), list(_copies(case, words))):
+            if lines:
+                say()
             for line in lines:
                 say(line)
         say()
@@ -186,6 +189,23 @@ def _first(tally: "Tally", language: str) -> Iterator[str]:
         left = " " * (wide - cell_width(status_text))
         middle = " " * (long - cell_width(path))
         yield _head(f"  {status_text}{left}  {path}{middle}  {reason}", columns)
+
+
+def _copies(case: "Case", words: "Catalogue") -> Iterator[str]:
+    """Say which pictures show works of an index, or stand on a list."""
+    from counterproof.audit.copy_words import related
+
+    count = 0
+    for relation in case.relations():
+        if relation.kind not in ("copy", "rights"):
+            continue
+        paths = case.paths_of(relation.members[0])
+        if text := related(visible(paths[0]) if paths else "", relation, words):
+            count += 1
+            if count <= _MAX_COPIES:
+                yield f"  {text}"
+    if count > _MAX_COPIES:
+        yield "  " + words.ui("report.more", n=count - _MAX_COPIES)
 
 
 def _tail(path: str, cells: int) -> str:

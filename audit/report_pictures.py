@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from counterproof.audit import thumbnails
+from counterproof.audit.copy_words import related
 from counterproof.audit.model_section import KINDS as MODEL_KINDS
 from counterproof.audit.page import Page
 from counterproof.audit.quotes import Line
@@ -79,10 +80,11 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One relation, in words."""
+    """One relation, in words; `remark` says of a copy how much of which work it shows, and how."""
 
     says: str
     means: str
+    remark: str
     members: tuple[tuple[str, str], ...]  # (anchor or "", path)
     more: int
 
@@ -211,6 +213,8 @@ def groups_of(
 def _group(case: "Case", relation: Relation, words: Catalogue, anchors: Mapping[str, str]) -> Group:
     said = words.describe(relation)
     members = []
-    for member in relation.members[:12]:
+    distinct = tuple(dict.fromkeys(relation.members))  # a listed sha256 is the picture's own
+    for member in distinct[:12]:
         members.append((anchors.get(member, ""), visible(_named(case, relation, member))))
-    return Group(said["says"], said["means"], tuple(members), max(0, len(relation.members) - 12))
+    remark = related(members[0][1], relation, words)
+    return Group(said["says"], said["means"], remark, tuple(members), max(0, len(distinct) - 12))

@@ -422,8 +422,11 @@ def test_the_report_of_a_scan_names_the_work_that_was_copied(tmp_path: Path) -> 
     case, page = tmp_path / "a.case", tmp_path / "a.html"
     arguments = ["scan", str(pictures), "--profile", "quick", "-j", "1", "--case", str(case)]
     for more, says in (([], True), (["--index", str(target)], False)):
-        assert CliRunner().invoke(cli, [*arguments, *more]).exit_code == 0
+        scanned = CliRunner().invoke(cli, [*arguments, *more, "--format", "text"])
+        assert scanned.exit_code == 0
+        assert ("copy.jpg: shows 100 % of" in scanned.stdout) is not says
         assert CliRunner().invoke(cli, ["report", str(case), "-o", str(page)]).exit_code == 0
         text = page.read_text()
+        assert ("own.jpg (mirrored, by details" in text) is not says
         assert (EN.ui("gap.copy.why") in text) is says
         assert ("own.jpg" in text) is not says
