@@ -31,7 +31,14 @@ from random import random
 from typing import Any
 
 import numpy as np
-from generators_peers import BATCH, LATENT, lucidrains_nets, nvlabs_nets, our_config
+from generators_peers import (
+    BATCH,
+    LATENT,
+    lucidrains_nets,
+    lucidrains_step,
+    nvlabs_nets,
+    our_config,
+)
 
 SIZE, IMAGES, EVERY, SAMPLES = 64, 100_000, 10_000, 3047
 SAVE_EVERY_S = 120.0
@@ -186,23 +193,11 @@ class Lucidrains(Peer):
 
     def step(self, x: Any, number: int) -> None:
         """Train the discriminator, then the generator."""
-        theirs, made, real = self.theirs, self.made, (x + 1) / 2
-        penalised, mixed, nets = number % 4 == 0, random() < 0.9, (self.made.S, self.made.G)
-        made.D_opt.zero_grad()
-        fake = self._draw(nets, BATCH, mixed).clone().detach().requires_grad_(penalised)
-        real.requires_grad_(penalised)
-        fake_score, _ = made.D_aug(fake)
-        real_score, _ = made.D_aug(real)
-        loss = theirs.hinge_loss(fake_score, real_score)
-        if penalised:
-            loss = loss + theirs.gradient_penalty(real, real_score)
-            loss = loss + theirs.gradient_penalty(fake, fake_score)
-        loss.backward()
-        made.D_opt.step()
-        made.G_opt.zero_grad()
-        score, _ = made.D_aug(self._draw(nets, BATCH, mixed))
-        theirs.gen_hinge_loss(score, None).backward()
-        made.G_opt.step()
+        mixed, nets = random() < 0.9, (self.made.S, self.made.G)
+        lucidrains_step(
+            self.theirs, self.made, (x + 1) / 2, lambda: self._draw(nets, BATCH, mixed),
+            number % 4 == 0,
+        )  # fmt: skip
         for mean, net in zip(self.average, nets, strict=True):
             follow(mean, net, number * BATCH)
 

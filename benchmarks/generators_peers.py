@@ -142,6 +142,27 @@ def lucidrains_nets(size: int, checkout: str) -> tuple[Any, Any]:
     return theirs, theirs.StyleGAN2(size, LATENT, MOST, 8, BASE // size // 2)
 
 
+def lucidrains_step(
+    theirs: Any, made: Any, real: Any, draw: Callable[[], Any], penalised: bool
+) -> None:
+    """Update lucidrains' discriminator, then its generator, on a batch of 0 to 1."""
+    made.D_opt.zero_grad()
+    fake = draw().clone().detach().requires_grad_(penalised)
+    real.requires_grad_(penalised)
+    fake_score, _ = made.D_aug(fake)
+    real_score, _ = made.D_aug(real)
+    loss = theirs.hinge_loss(fake_score, real_score)
+    if penalised:
+        loss = loss + theirs.gradient_penalty(real, real_score)
+        loss = loss + theirs.gradient_penalty(fake, fake_score)
+    loss.backward()
+    made.D_opt.step()
+    made.G_opt.zero_grad()
+    score, _ = made.D_aug(draw())
+    theirs.gen_hinge_loss(score, None).backward()
+    made.G_opt.step()
+
+
 def lucidrains(size: int, checkout: str) -> Steps:
     import torch
 
@@ -154,21 +175,7 @@ def lucidrains(size: int, checkout: str) -> Steps:
         return made.G(styles, theirs.image_noise(n, size, 0))
 
     def step(penalised: bool) -> None:
-        made.D_opt.zero_grad()
-        fake = draw(BATCH).clone().detach().requires_grad_(penalised)
-        real = x.clone().requires_grad_(penalised)
-        fake_score, _ = made.D_aug(fake)
-        real_score, _ = made.D_aug(real)
-        loss = theirs.hinge_loss(fake_score, real_score)
-        if penalised:
-            loss = loss + theirs.gradient_penalty(real, real_score)
-            loss = loss + theirs.gradient_penalty(fake, fake_score)
-        loss.backward()
-        made.D_opt.step()
-        made.G_opt.zero_grad()
-        score, _ = made.D_aug(draw(BATCH))
-        theirs.gen_hinge_loss(score, None).backward()
-        made.G_opt.step()
+        lucidrains_step(theirs, made, x.clone(), lambda: draw(BATCH), penalised)
 
     def sample(n: int) -> None:
         with torch.no_grad():
