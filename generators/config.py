@@ -112,7 +112,7 @@ class StyleganConfig(CriticConfig):
     base: int = 1024
     most: int = 128
     mapping: int = 2
-    noise: bool = False
+    noise: bool = True
     noise_from: int = 70_000
     mixing: float = 0.0
     path_length: float = 0.0

@@ -107,21 +107,27 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, rng: torch.Generator | None) -> Tensor:
         x, scale = self.convolve(x, w)
-        # Scale, bias and the activation's gain pass through up-sampling. In training they come
-        # first, at a quarter of the size; onnxruntime is faster where it follows the convolution.
-        if self.up and not self.training:
-            x = upsampled(x)
         scale, bias = (scale * SQRT2).to(x.dtype), (self.bias * SQRT2).to(x.dtype)
-        x = torch.addcmul(bias[:, None, None], x, scale[:, :, None, None])
-        if self.up and self.training:
-            x = upsampled(x)
-        if self.strength is not None:
-            noise = self.noise
-            if rng is not None:
-                shape = (x.shape[0], 1, self.side, self.side)
-                noise = torch.randn(shape, generator=rng, device=x.device, dtype=x.dtype)
-            x = x + (self.strength * SQRT2).to(x.dtype) * noise.to(x.dtype)
-        return leaky(x)
+        scale, bias = scale[:, :, None, None], bias[:, None, None]
+        noise = self._noise(x.shape[0], rng)
+        if self.training:  # scale and bias pass through up-sampling: apply them where it is small
+            x = torch.addcmul(bias, x, scale)
+            x = upsampled(x) if self.up else x
+            return leaky(x if noise is None else x + noise.to(x.dtype))
+        # onnxruntime up-samples a convolution's own output fastest, and folds bias and noise
+        x = upsampled(x) if self.up else x
+        return leaky(torch.addcmul(bias if noise is None else bias + noise, x, scale))
+
+    def _noise(self, count: int, rng: torch.Generator | None) -> Tensor | None:
+        """Return what to add, `(count or 1, 1, side, side)`; the layer's own noise without rng."""
+        if self.strength is None:
+            return None
+        noise = self.noise
+        if rng is not None:
+            shape = (count, 1, self.side, self.side)
+            noise = torch.randn(shape, generator=rng, device=noise.device)
+        # in this order no exporter folds the strength, a scalar, into a number without a name
+        return noise * self.strength * SQRT2
 
 
 class StyleGenerator(nn.Module):

@@ -282,6 +282,8 @@ def test_export_draws_what_torch_draws(name: str, pictures: Pictures, tmp_path: 
     model = Generator.load(tmp_path / CHECKPOINT).fit_density(pictures, 3)
     ours = model.sample(3, 4, "disc")
     assert np.abs(made.astype(int) - ours).max() <= 1
+    again = Generator.load(tmp_path / "made.onnx").sample(3, 4, "disc")
+    assert np.abs(made.astype(int) - again).max() <= 1
     assert sampler.facts.trained_on.startswith("Trained on ")
     if name == "stylegan":  # with the other's style from the first layer on, it is the other
         flipped, labels = sampler.latents(3, 4)[::-1].copy(), np.array([1, 1, 1])
