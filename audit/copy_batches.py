@@ -13,7 +13,7 @@ from counterproof.images import ImageFile
 
 __all__ = ["search_all"]
 
-_WORKS = 12_000  # for which one more picture is searched at once: their features fit in memory
+_WORKS = 6_000  # for which one more picture is searched at once; of twice as many features are held
 _MOST = 128
 _MOST_BYTES = 1 << 28  # of the files of a batch, which stay in memory
 
@@ -37,7 +37,7 @@ def search_all(
     Yields:
         The name, the picture or why it could not be read, and its matches.
     """
-    size = min(_MOST, 1 + len(searcher.index) // _WORKS)
+    size = min(_MOST, max(1, len(searcher.index) // _WORKS))
     batch: list[tuple[Key, ImageFile | ImageError, Query | None]] = []
     held = 0
     for key, image in pictures:
