@@ -319,25 +319,33 @@ def _agrees(pair: Relation) -> float:
 def _relative(
     folder: Pictures, members: Pictures
 ) -> "tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]":
-    """Return the nearest training picture of each, and its distance over that of the next."""
+    """Return the nearest training picture of each, and its distance over that of the next.
+
+    Training pictures that are repeated, byte for byte, count once.
+    """
+    first: dict[str, int] = {}
+    for number, digest in enumerate(members.digests):
+        first.setdefault(digest, number)
+    distinct = np.fromiter(first.values(), np.int64)
+    works = members.vectors[distinct]
     flipped = folder.vectors.reshape(-1, VECTOR_SIDE, VECTOR_SIDE, 3)[:, :, ::-1]
-    straight = distances(folder.vectors, members.vectors)
-    turned = distances(flipped.reshape(len(folder), -1), members.vectors)
+    straight = distances(folder.vectors, works)
+    turned = distances(flipped.reshape(len(folder), -1), works)
     mirrored = turned.min(axis=1) < straight.min(axis=1)
     table = np.where(mirrored[:, None], turned, straight)
     nearest = table.argmin(axis=1)
     ratio = np.ones(len(table))
-    count = min(_NEAREST, max(1, len(members) // 10))
-    reach = SAME * float(members.vectors.shape[1]) ** 0.5
+    count = min(_NEAREST, max(1, len(works) // 10))
+    reach = SAME * float(works.shape[1]) ** 0.5
     chosen = np.unique(nearest)
-    among = distances(members.vectors[chosen], members.vectors)
+    among = distances(works[chosen], works)
     for number, row in enumerate(table):
-        # a picture that is repeated in the training set is no stranger to itself
+        # one that is repeated, saved anew, is no stranger to itself
         strangers = row[among[np.searchsorted(chosen, nearest[number])] > reach]
         if len(strangers) > 10:  # among very few training pictures no distance is telling
             rest = np.partition(strangers, count - 1)[:count]
             ratio[number] = row[nearest[number]] / max(float(rest.mean()), 1e-6)
-    return nearest, ratio, mirrored
+    return distinct[nearest], ratio, mirrored
 
 
 def _headline(
