@@ -5,10 +5,11 @@
 PICTURES is a folder of distinct pictures; they are used at 32 pixels. For each of five seeds a VAE
 and a GAN of this project are trained three times, alike but for the pictures (and the GAN of the
 second kind for longer): on a dozen (they memorise), on six that are repeated until they are four
-fifths of the training set beside 48 others (they memorise in part), and on 300 (they do not). The audit sees 100 outputs, the training folder
-and 60 pictures that none has seen. Right is *found*, *found*, and not *found*. FOLDER keeps models'
-outputs and answers; a run that was stopped goes on. `--set` draws other pictures: the settings of
-the models were chosen on set 1, and set 0 is reported.
+fifths of the training set beside 48 others (they memorise in part), and on 300 (they do not). The
+audit sees 100 outputs, the training folder and 60 pictures that none has seen. Right is *found*,
+*found*, and not *found*. FOLDER keeps models' outputs and answers; a run that was stopped goes on.
+`--set` draws other pictures: the settings of the models were chosen on set 1, and set 0 is
+reported.
 """
 
 import argparse

@@ -125,6 +125,18 @@ def test_a_picture_that_lies_near_must_agree_as_well(tmp_path: Path) -> None:
     assert audit_model(copied, training, settings=settings).answers[0].k == 1
 
 
+def test_a_picture_that_is_repeated_hides_no_copy_of_another(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    far = [np.full((40, 40, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(30)]
+    soft = np.full((40, 40, 3), 90, np.uint8)
+    soft[10:30, 10:30] = 160
+    near = soft + 20
+    training = fill(tmp_path / "training", [*far, *[near] * 40, soft])
+    copied = fill(tmp_path / "copied", [soft + 6, np.full((40, 40, 3), 20, np.uint8)])
+    found = audit_model(copied, training, settings=Settings(home=tmp_path))
+    assert [Path(pair.details["training"]).name for pair in found.relations] == ["070.jpg"]
+
+
 def test_a_picture_that_has_gone_from_training_is_forgotten(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
