@@ -64,9 +64,14 @@ def _add(target: str, paths: tuple[str, ...], *, create: bool) -> None:
     total = sum(1 for _ in expand(paths)) if shown else 0
     fresh = create and not os.path.exists(target)
     with CopyIndex.open(target, create=create) as works:
-        with progress.bar(total, settings.language, shown) as advance:
-            done = works.add(paths, settings, advance)
-        works.sort()  # once, so that searches need not
+        try:
+            with progress.bar(total, settings.language, shown) as advance:
+                done = works.add(paths, settings, advance)
+            works.sort()  # once, so that searches need not
+        except KeyboardInterrupt:
+            figures = {"n": len(works), "file": target}
+            click.echo(words.ui("index.interrupted", **figures), err=True)
+            sys.exit(130)
         for problem in done.problems:
             click.echo(problem, err=True)
         if count := len(works):

@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from counterproof.app.index import index as command
+from counterproof.audit import copy_index
 from counterproof.audit.copy_words import turn
+from counterproof.settings import Settings
 from counterproof.text import catalogue
 
 
@@ -91,3 +93,23 @@ def test_another_kind_of_file_is_no_hash_list(tmp_path: Path) -> None:
 )
 def test_turns_are_said_in_words(transform: str, expected: str) -> None:
     assert turn(transform, catalogue("en")) == expected
+
+
+def test_a_build_that_is_stopped_says_how_to_go_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "w.index"
+    read = copy_index._read_reference
+
+    def stops(path: str, settings: Settings) -> tuple[object, ...]:
+        if path.endswith("2.png"):
+            raise KeyboardInterrupt
+        return read(path, settings)
+
+    monkeypatch.setattr(copy_index, "_read_reference", stops)
+    result = CliRunner().invoke(command, ["build", str(folder), "-o", str(target)])
+    assert result.exit_code == 130
+    assert "2 works are in" in result.output
+    monkeypatch.setattr(copy_index, "_read_reference", read)
+    result = CliRunner().invoke(command, ["build", str(folder), "-o", str(target)])
+    assert "1 new, 2 already there" in result.output
