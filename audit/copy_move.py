@@ -261,7 +261,11 @@ def _grown(there: Any, gap: "Floats", noise: "Floats", coarse: "Floats", inside:
     outer, _ = cv2.findContours(whole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(whole, outer, -1, 1, -1)
     rim = cv2.dilate(whole, np.ones((_WINDOW, _WINDOW), np.uint8)) & alike
-    return cv2.morphologyEx(whole | rim.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    whole = cv2.morphologyEx(
+        whole | rim.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8)
+    )
+    # a window of 5 sees what lies outside from 2 pixels inside the rim on
+    return cv2.dilate(whole, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
 
 
 def _agreement(one: "Floats", other: "Floats") -> "Floats":

@@ -279,6 +279,7 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, default=13, help="larger ones are left out")
     parser.add_argument("--changed", type=int, default=100, help="photographs that are changed")
     parser.add_argument("--only", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--kind", default="", help="changed pictures alone, of kinds that begin so")
     parser.add_argument("--log", type=Path, help="append one line of JSON a picture")
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -307,11 +308,13 @@ def main() -> None:
             continue
         kind = INNOCENT[number % len(INNOCENT)]
         name = f"{path.parent.name}/{path.name}"
-        tally.ask(f"innocent, {kind}", name, treated(path.read_bytes(), pixels, kind))
+        if not args.kind:
+            tally.ask(f"innocent, {kind}", name, treated(path.read_bytes(), pixels, kind))
         if number < args.changed:
             if other is not None:
                 for made, data, truth in changed(pixels, other, random.Random(number)):
-                    tally.ask(made, name, data, truth)
+                    if made.startswith(args.kind):
+                        tally.ask(made, name, data, truth)
             other = base(pixels, 900)
         if number % 100 == 99:
             print(number + 1, "photographs", flush=True)

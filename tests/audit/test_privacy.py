@@ -258,6 +258,34 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_faces_model_is_there_and_finds_none_in_a_drawing() -> None:
     assert FaceDetector().find(np.asarray(scene())) == []
+
+
+@pytest.mark.parametrize("side", [40, 120])
+@pytest.mark.parametrize("turn", [0, 1, 3])
+def test_faces_are_found_upright_and_on_their_side(test_data: Path, side: int, turn: int) -> None:
+    portrait = next(iter(sorted((test_data / "detect/dev").rglob("stylegan-faces-hmdghoul__*"))))
+    face = Image.fromarray(ImageFile.open(str(portrait)).pixels()).resize((side, side))
+    page = np.full((300, 400, 3), 200, np.uint8)
+    page[60 : 60 + side, 220 : 220 + side] = np.asarray(face)
+    found = FaceDetector().find(np.ascontiguousarray(np.rot90(page, turn)))
+    assert len(found) == 1
+    x, y, w, h = found[0].box
+    marked = np.zeros(np.rot90(page, turn).shape[:2], np.uint8)
+    marked[y : y + h, x : x + w] = 1
+    ys, xs = np.nonzero(np.rot90(marked, -turn))  # as the page was before it was turned
+    assert 60 <= ys.mean() <= 60 + side
+    assert 220 <= xs.mean() <= 220 + side
+
+
+def test_far_model_gives_what_it_gave() -> None:
+    from counterproof import weights
+
+    values = np.linspace(-1, 1, 3 * 192 * 192, dtype=np.float32).reshape(1, 3, 192, 192)
+    boxes, logits = weights.open("audit/faces_far").session.run(None, {"input": values})
+    assert boxes.shape == (1, 2304, 16)
+    assert logits.shape == (1, 2304, 1)
+    assert float(logits.max()) == pytest.approx(-2.501, abs=0.02)
+    assert float(boxes[0, 1000, 2]) == pytest.approx(68.518, abs=0.2)
     assert grown((10, 10, 20, 20), 100, 100) == (5, 0, 30, 35)
 
 
