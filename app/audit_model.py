@@ -60,8 +60,12 @@ def model(
         Case.open(case_file, create=True).close()  # a wrong name is told before the work
     shown = progress.wanted(False)
     total = sum(1 for _ in expand(folders.values())) if shown else 0
-    with progress.bar(total, settings.language, shown) as advance:
-        found = audit_model(generated, training, holdout, settings=settings, advance=advance)
+    try:
+        with progress.bar(total, settings.language, shown) as advance:
+            found = audit_model(generated, training, holdout, settings=settings, advance=advance)
+    except KeyboardInterrupt:
+        click.echo(words.ui("audit.interrupted"), err=True)
+        sys.exit(130)
     if case_file:
         with Case.open(case_file) as case:
             keep_in_case(case, found, folders, settings)
