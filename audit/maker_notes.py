@@ -17,7 +17,7 @@ from counterproof.tiff import Exif
 __all__ = ["read_maker_note"]
 
 _MAKER_NOTE = 0x927C
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4}
 _MAX_ENTRIES = 512
 # Values of which only a part is the number: tag → first byte, behind its last byte.
 _PARTS = {0x4019: (0, 5), 0x0215: (16, 20)}
@@ -70,6 +70,7 @@ _APPLE = {
 }
 _MAKERS = (
     _Maker(b"Panasonic\0\0\0", 12, None, "", _PANASONIC),
+    _Maker(b"OLYMP\0", 8, None, "", {}),  # before 2008
     _Maker(b"OLYMPUS\0II", 12, 0, "<", {}),
     _Maker(b"OLYMPUS\0MM", 12, 0, ">", {}),
     _Maker(b"OM SYSTEM\0\0\0II", 16, 0, "<", {}),
@@ -99,7 +100,7 @@ def read_maker_note(exif: Exif) -> Iterator[tuple[str, str, bytes]]:
             base = 0 if found.base is None else at + found.base
             start, order = at + found.skip, found.order or exif.order
             yield from _tags(data, start, base, order, found.tags)
-            if b"OLYMPUS" in found.header or b"OM SYSTEM" in found.header:
+            if b"OLYMP" in found.header or b"OM SYSTEM" in found.header:
                 yield from _olympus(data, start, base, order)
         elif make.startswith("canon"):
             yield from _tags(data, at, 0, exif.order, _CANON)
@@ -109,20 +110,21 @@ def read_maker_note(exif: Exif) -> Iterator[tuple[str, str, bytes]]:
         return
 
 
-def _entries(data: bytes, at: int, base: int, order: str) -> Iterator[tuple[int, bytes]]:
+def _entries(data: bytes, at: int, base: int, order: str) -> Iterator[tuple[int, int, bytes]]:
+    """Yield tag, place and bytes of each value of a directory."""
     (count,) = struct.unpack_from(order + "H", data, at)
     for place in range(at + 2, at + 2 + 12 * min(count, _MAX_ENTRIES), 12):
         tag, kind, number, offset = struct.unpack_from(order + "HHII", data, place)
         length = number * _SIZES.get(kind, 0)
         where = place + 8 if length <= 4 else base + offset
         if 0 < length <= 4096 and where + length <= len(data):
-            yield tag, data[where : where + length]
+            yield tag, where, data[where : where + length]
 
 
 def _tags(
     data: bytes, at: int, base: int, order: str, wanted: dict[int, tuple[str, str]]
 ) -> Iterator[tuple[str, str, bytes]]:
-    for tag, value in _entries(data, at, base, order):
+    for tag, _, value in _entries(data, at, base, order):
         if tag in wanted:
             first, last = _PARTS.get(tag, (0, len(value)))
             if value[first:last].strip(b"\0 \xff"):
@@ -130,11 +132,12 @@ def _tags(
 
 
 def _olympus(data: bytes, at: int, base: int, order: str) -> Iterator[tuple[str, str, bytes]]:
-    """Read the equipment directory (0x2010), which lies beside the first."""
-    for tag, value in _entries(data, at, base, order):
-        if tag == 0x2010 and len(value) == 4:
-            (offset,) = struct.unpack(order + "I", value)
-            yield from _tags(data, base + offset, base, order, _OLYMPUS)
+    """Read the equipment directory (0x2010): where its value points to, or its value itself."""
+    for tag, where, value in _entries(data, at, base, order):
+        if tag == 0x2010:
+            pointed = len(value) == 4
+            start = base + struct.unpack(order + "I", value)[0] if pointed else where
+            yield from _tags(data, start, base, order, _OLYMPUS)
 
 
 def _reconyx(note: bytes) -> Iterator[tuple[str, str, bytes]]:

@@ -168,7 +168,7 @@ def _all(image: "ImageFile") -> Iterator[Field]:
     if image.sidecar is not None:
         value = _binary(image.sidecar)
         yield Field("credential", "sidecar", value, _digest(image.sidecar))
-    for kind in ("mpf", "trailer"):
+    for kind in ("mpf", "flashpix", "trailer"):
         for block in image.blocks(kind):
             data = block.data or image.data[block.offset : block.offset + block.length]
             yield Field("other", kind, _binary(data), _digest(data))

@@ -39,7 +39,7 @@ class PrivacyAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("privacy",)
     stage: ClassVar[Stage] = Stage.STANDARD
     timeout_s: ClassVar[float] = 10.0
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield `privacy.*` findings; decodes a small view where the file holds previews."""

@@ -27,7 +27,7 @@ class Block:
     Attributes:
         kind: `exif` (from the TIFF header on), `xmp`, `xmp_extended`, `icc`, `iptc`
             (Photoshop resources; in TIFF also the bare IIM stream), `text` (with `key`),
-            `comment`, `c2pa`, `mpf`, `trailer`.
+            `comment`, `c2pa`, `mpf`, `flashpix`, `trailer`.
         offset: of the whole block in the file, header included.
         length: of the whole block, header included.
         data: the payload, without the container's header and signature.

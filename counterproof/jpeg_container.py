@@ -1,6 +1,7 @@
 """Walk the segments of a JPEG, with its further pictures, for metadata.
 
-Sources: ITU-T T.81 annex B; CIPA DC-007 (MPF); XMP part 3 for where packets live.
+Sources: ITU-T T.81 annex B; CIPA DC-007 (MPF); EXIF 2.32 §4.7.2 (FlashPix segments); XMP part 3 for
+where packets live.
 """
 
 import struct
@@ -25,7 +26,7 @@ XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_EXTENDED = b"http://ns.adobe.com/xmp/extension/\0"
 _JPEG_APPS: dict[int, tuple[tuple[bytes, str], ...]] = {
     0xE1: ((EXIF_START, "exif"), (XMP_START, "xmp"), (_XMP_EXTENDED, "xmp_extended")),
-    0xE2: ((b"ICC_PROFILE\0", "icc"), (b"MPF\0", "mpf")),
+    0xE2: ((b"ICC_PROFILE\0", "icc"), (b"MPF\0", "mpf"), (b"FPXR\0", "flashpix")),
     0xEB: ((b"JP", "c2pa"),),
     0xED: ((b"Photoshop 3.0\0", "iptc"),),
     0xFE: ((b"", "comment"),),

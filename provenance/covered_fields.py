@@ -45,7 +45,7 @@ _ASSERTIONS = ("stds.exif", "c2pa.metadata", "cawg.metadata", "stds.schema-org")
 # Which metadata the boxes hold that a hash over boxes may leave out by name.
 _BOXES = {
     "APP1": ("exif", "xmp", "xmp_extended"),
-    "APP2": ("icc", "mpf"),
+    "APP2": ("icc", "mpf", "flashpix"),
     "APP13": ("iptc",),
     "COM": ("comment",),
     "eXIf": ("exif",),

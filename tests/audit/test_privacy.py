@@ -98,6 +98,35 @@ def test_serial_number_in_a_makers_note() -> None:
     assert found == [("serial", "SerialNumber", text)]
 
 
+def test_serial_number_of_an_older_olympus() -> None:
+    """Its equipment directory is the value itself, with offsets from the EXIF block."""
+    text = b"ABC-7654321\0"
+    note_at, inner = 44, 8 + 18
+    equipment = struct.pack("<HHHII", 1, 0x0101, 2, len(text), note_at + inner + 18) + b"\0" * 4
+    note = b"OLYMP\0\x02\0" + struct.pack("<HHHII", 1, 0x2010, 7, 18, note_at + inner)
+    note += b"\0" * 4 + equipment + text
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 0x8769, 4, 1, 26) + b"\0" * 4
+    tiff += struct.pack("<HHHII", 1, 0x927C, 7, len(note), note_at) + b"\0" * 4 + note
+    found = list(read_maker_note(exif_directories(tiff)))
+    assert found == [("serial", "SerialNumber", text)]
+
+
+def test_preview_in_flashpix_segments(tmp_path: Path) -> None:
+    preview = jpeg(scene().resize((160, 120)))
+    stream = b"\0" * 47 + preview
+    segments = b""
+    for number in (1, 0):  # the later half first
+        half = stream[1000:] if number else stream[:1000]
+        body = b"FPXR\0\0\x02\0\x01" + struct.pack(">I", 1000 * number) + half
+        segments += b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body
+    data = jpeg(scene().crop((150, 20, 310, 160)))
+    data = data[:2] + segments + data[2:]
+    assert found_small(data) == ["flashpix"]
+    assert codes(data, tmp_path) == {"privacy.preview"}
+    made = redact(ImageFile.open(data), Settings(home=tmp_path))
+    assert b"FPXR" not in made.data
+
+
 def test_remains_of_an_earlier_picture(tmp_path: Path) -> None:
     old = jpeg(scene(2, (640, 480)), quality=95)
     new = jpeg(scene(1, (160, 120)), quality=60)
