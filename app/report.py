@@ -116,9 +116,17 @@ def diff(before: str, after: str, fmt: str, fail_on_change: bool, lang: str | No
 
 
 @report.command()
-@click.option("-o", "--output", default="-", metavar="FILE", help=".html or .json; - is HTML.")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    default=("-",),
+    metavar="FILE",
+    help=".html or .json; repeatable; - is HTML.",
+)
 @language_option
-def statement(output: str, lang: str | None) -> None:
+def statement(outputs: tuple[str, ...], lang: str | None) -> None:
     """Write a public page of methods, error rates with their n, and limits.
 
     It is about this installation and holds nothing of any picture.
@@ -131,12 +139,13 @@ def statement(output: str, lang: str | None) -> None:
 
     settings = load_settings({"language": lang})
     words = catalogue(settings.language)
-    kind = check_suffix(output, "html", "json")
+    kinds = [check_suffix(output, "html", "json") for output in outputs]
     found = describe(settings)
-    if kind == "json":
-        write_json(output, found.to_json())
-    else:
-        with open_atomically(output) as stream:
-            stream.write(document("statement.html", words, {"statement": found}).encode())
-    if output != "-":
-        click.echo(words.ui("scan.wrote", file=output), err=True)
+    for output, kind in zip(outputs, kinds, strict=True):
+        if kind == "json":
+            write_json(output, found.to_json())
+        else:
+            with open_atomically(output) as stream:
+                stream.write(document("statement.html", words, {"statement": found}).encode())
+        if output != "-":
+            click.echo(words.ui("scan.wrote", file=output), err=True)

@@ -235,7 +235,8 @@ def format_of(path: str | os.PathLike[str], default: str = "") -> str:
     if default:
         return default
     known = ", ".join(f".{name}" for name in ("html", *FORMATS))
-    raise UserError(f"{os.fspath(path)}: expected a name that ends in one of {known}")
+    hint = "; for a PDF, write .html and print it from a browser" if suffix == "pdf" else ""
+    raise UserError(f"{os.fspath(path)}: expected a name that ends in one of {known}{hint}")
 
 
 def open_writer(target: Target, fmt: str, words: Catalogue | None = None) -> Writer:

@@ -62,8 +62,7 @@ def test_two_cases_are_compared(folder: Path, tmp_path: Path) -> None:
 
 def test_a_statement_of_methods(tmp_path: Path) -> None:
     page, data = tmp_path / "s.html", tmp_path / "s.json"
-    assert run("report", "statement", "-o", page).exit_code == 0
-    assert run("report", "statement", "-o", data).exit_code == 0
+    assert run("report", "statement", "-o", page, "-o", data).exit_code == 0
     found = json.loads(data.read_text())
     assert found["schema"] == "counterproof.statement/1"
     assert {"c2pa", "labels"} <= {item["name"] for item in found["methods"]}

@@ -232,7 +232,9 @@ def test_the_suffix_names_the_format(name: str, fmt: str) -> None:
 
 
 def test_an_unknown_suffix_is_refused() -> None:
-    with pytest.raises(UserError, match=r"o\.pdf: expected a name that ends in one of \.html"):
+    with pytest.raises(UserError, match=r"o\.xls: expected a name that ends in one of \.html"):
+        exports.format_of("o.xls")
+    with pytest.raises(UserError, match="print it"):
         exports.format_of("o.pdf")
 
 
