@@ -9,7 +9,7 @@ from counterproof.app.options import check_suffix, format_option, print_json, wr
 from counterproof.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
-    from counterproof.detectors.evaluation import Evaluation
+    from counterproof.detectors.evaluation import Evaluation, Scorer
     from counterproof.detectors.samples import Sample
 
 __all__ = ["detectors"]
@@ -36,7 +36,7 @@ def detectors() -> None:
 @click.option(
     "--recipe",
     type=click.Choice(
-        ["default", "head", "spectral", "residual", "backbone", "ensemble", "pseudo"]
+        ["default", "tuned", "spectral", "residual", "backbone", "ensemble", "pseudo"]
     ),
     default="default",
     show_default=True,
@@ -60,7 +60,7 @@ def detectors() -> None:
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
-    help="Of training a network: default 450, residual 1500, each decoder of pseudo 400.",
+    help="Of training a network: tuned 450, residual 1500, each decoder of pseudo 400.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of deliveries, folds and batches.")
 def train(
@@ -77,14 +77,14 @@ def train(
     r"""Train a detector on TABLE and write the model, its levels and held-out scores.
 
     \b
-    default   the bundled detector: the upper half of a pretrained network, and a head
-    head      only a head on the bundled network; minutes, without torch
+    default   the bundled detector: a head on a pretrained network, and spectral numbers
+    tuned     the same with the upper half of the network trained as well; needs torch
     spectral  one weight for each frequency and noise number; says what it goes by
     residual  a small network on noise residuals, from scratch
     backbone  a head on a network of torchvision with your weights (--network, --weights)
     ensemble  weights that join what other recipes trained (--member)
-    pseudo    no detector: photographs of TABLE through decoders that are trained on them, as a
-              table FOLDER/pseudo.csv to train the others on
+    pseudo    no detector: photographs of TABLE before and after decoders that are trained on
+              them, as a table FOLDER/pseudo.csv to train the others on
 
     What was made of the pictures is kept in FOLDER, so that the same command goes on where it
     stopped.
@@ -111,9 +111,10 @@ def train(
             made = recipes.backbone(labelled, output, chosen, _told, network, weights)
         elif recipe == "ensemble":
             made = recipes.ensemble(labelled, output, chosen, _told, members)
+        elif recipe == "tuned":
+            made = recipes.tuned(labelled, output, chosen, _told, steps or 450)
         else:
-            asked = (steps or 450) if recipe == "default" else 0
-            made = recipes.network(labelled, output, chosen, _told, asked)
+            made = recipes.default(labelled, output, chosen, _told)
     except ModuleNotFoundError as err:
         raise MissingExtra(f"training ({err.name})", "train") from err
     for figure in made.metrics:
@@ -127,7 +128,7 @@ def _pseudo(table: Path, output: Path, steps: int, seed: int) -> None:
     from counterproof.detectors import samples
     from counterproof.detectors.pseudo import write_pictures
 
-    photographs = [item.path for item in samples.read(table, both=False) if not item.machine_made]
+    photographs = [item for item in samples.read(table, both=False) if not item.machine_made]
     written = write_pictures(photographs, output, steps=steps, seed=seed, told=_told)
     click.echo(f"wrote {written}", err=True)
 
@@ -188,6 +189,19 @@ def _pictures(table: Path, most: int | None, matched: bool) -> "list[Sample]":
     return found if most is None else samples.thinned(found, most)
 
 
+def _own(folder: Path) -> "tuple[str, Scorer, dict[str, float]]":
+    """Return name, scorer and levels of what `detectors train` wrote into a folder."""
+    import numpy as np
+
+    try:
+        from counterproof.detectors.trained import open_trained
+
+        made = open_trained(folder)
+    except ModuleNotFoundError as err:
+        raise MissingExtra(f"a detector of yours ({err.name})", "train") from err
+    return str(folder), lambda image: made.score(np.asarray(image)), made.thresholds
+
+
 def _judged(found: "Evaluation", gate: bool) -> None:
     """Exit 1 with the shortfalls on standard error, if the gate is asked for and not passed."""
     if not gate:
@@ -219,6 +233,10 @@ def _treatments(names: tuple[str, ...]) -> list[str]:
 @_MATCHED
 @_MOST
 @_GATE
+@click.option(
+    "--model", metavar="FOLDER", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="What `detectors train` wrote there, instead of the bundled detector.",
+)  # fmt: skip
 def evaluate(
     table: Path,
     output: Path | None,
@@ -227,8 +245,9 @@ def evaluate(
     matched: bool,
     most: int | None,
     gate: bool,
+    model: Path | None,
 ) -> None:
-    """Measure the bundled detector on labelled pictures that it was not trained on.
+    """Measure the bundled detector, or one of yours, on pictures that it was not trained on.
 
     With --gate it exits 1 unless the lower 95 % bound of its area beats every baseline that sees
     no content, the random forest on all of them included. On a set whose classes differ in size or
@@ -238,9 +257,16 @@ def evaluate(
     from counterproof.detectors.features import MODEL
     from counterproof.weights import open as open_weights
 
-    thresholds = dict(open_weights(MODEL).card.thresholds)
+    if model is None:
+        thresholds = dict(open_weights(MODEL).card.thresholds)
+        name = "bundled"
+        scorer: Scorer = evaluation.bundled
+    else:
+        name, scorer, thresholds = _own(model)
     found = evaluation.evaluate(
         _pictures(table, most, matched),
+        scorer,
+        name=name,
         treatments=_treatments(treatments),
         thresholds=thresholds,
         told=_told,
@@ -318,7 +344,7 @@ def calibrate(table: Path, output: Path, accused: float, missed: float, most: in
     own, remarks = calibration.calibrated(
         found,
         model.card.thresholds,
-        model.sha256,
+        model.version,
         accused_share=accused / 100,
         missed_share=missed / 100,
     )

@@ -21,8 +21,8 @@ from PIL import Image
 
 from counterproof.detectors import measures
 from counterproof.detectors.deliveries import recompress, within
-from counterproof.detectors.detector import judge, score
-from counterproof.detectors.features import open_picture
+from counterproof.detectors.detector import judge, look
+from counterproof.detectors.gathering import open_picture
 from counterproof.detectors.samples import Sample, read, thinned
 from counterproof.detectors.scope import outside
 from counterproof.detectors.tiles import READING_SIDE
@@ -84,7 +84,7 @@ def main() -> None:
     samples = read(options.table)
     answers: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
     accused: dict[str, list[bool]] = defaultdict(list)
-    score(np.zeros((256, 256, 3), np.uint8))  # load the network before the clock starts
+    look(np.zeros((256, 256, 3), np.uint8))  # load the network before the clock starts
     seconds = decoding = looking = 0.0
     for label in (False, True):
         own = [sample for sample in samples if sample.machine_made is label]
@@ -105,7 +105,7 @@ def main() -> None:
             reason = outside(image, pixels)
             before = time.process_time()
             if not reason:
-                score(pixels)
+                look(pixels)
             looked = time.process_time() - before
             answer = f"outside: {reason.value}" if reason else judge(pixels).answer.value
             ended = time.process_time()

@@ -2,11 +2,10 @@
 
     python benchmarks/detector_ablations.py TABLE FOLDER [-o RESULT.json]
 
-TABLE and FOLDER as of `counterproof detectors train TABLE -o FOLDER`: the features that the frozen
-network made there are read, nothing is run over pictures again. Only heads are fitted, on the mean
-of each view's features, which takes seconds; so figures lie a little below those of the whole
-recipe. Each is the mean over held-out sources of the area under the ROC curve, five folds of whole
-sources, pictures as found and delivered once.
+TABLE and FOLDER as of `counterproof detectors train TABLE -o FOLDER`: what was made of the pictures
+there is read, nothing is run over them again. Each figure is the mean over held-out sources of the
+area under the ROC curve, five folds of whole sources, pictures as found and delivered once; of the
+head on the network alone, unless the line says otherwise.
 """
 
 import argparse
@@ -14,61 +13,89 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counterproof.detectors import finetune, measures
-from counterproof.detectors.features import PARTS, WIDTH, TileTable
-from counterproof.detectors.head import fit_tiles, picture_scores
+from counterproof.detectors import measures
+from counterproof.detectors.deliveries import DELIVERIES, SMALL, WHOLE
+from counterproof.detectors.features import PARTS, WIDTH
+from counterproof.detectors.gathering import Rows
+from counterproof.detectors.head import PENALTY, SCALE, fit_rows
+from counterproof.detectors.recipes import SHARE, described_twice, held_out_rows
 from counterproof.detectors.samples import Sample, balance, folds, read
-from counterproof.detectors.training import DELIVERIES, WHOLE
+from counterproof.detectors.spectral import Spectral
+from counterproof.detectors.training import Recipe
 
 Chosen = Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Mean features of each view of each picture."""
+    """Features and spectral numbers of each view of each picture."""
 
     samples: Sequence[Sample]
-    table: TileTable
+    features: Rows
+    numbers: Rows
 
     def areas(
-        self, chosen: Chosen, *, seed: int = 0, columns: slice = slice(0, WIDTH), most: int = 9
-    ) -> tuple[float, float]:
-        """Return area whole and of small crops, each picture scored without its source.
+        self,
+        chosen: Chosen,
+        *,
+        seed: int = 0,
+        columns: slice = slice(0, WIDTH),
+        most: int = 9,
+        power: float = 0.0,
+        scale: NDArray[Any] | float = SCALE,
+        penalty: float = PENALTY,
+        share: float = 0.0,
+    ) -> tuple[float, float, float]:
+        """Return area whole, TPR at 5 % FPR whole, and area of small crops.
+
+        Each picture is scored without its source.
 
         Args:
             chosen: takes the pictures that may be trained on, and chance; returns some of them.
             seed: of the folds and of chance.
             columns: features that are used.
             most: deliveries of a picture that are trained on.
+            power: see `samples.balance`.
+            scale: see `head.fit_rows`, of all features.
+            penalty: see `head.fit_rows`.
+            share: what a spectral logit counts beside one of the network.
         """
         labels = np.array([sample.machine_made for sample in self.samples])
         sources = np.array([sample.source for sample in self.samples])
         fold = folds(self.samples, 5, seed)
         scores = np.full((len(DELIVERIES), len(self.samples)), np.nan)
+        picture, delivery = self.features.picture, self.features.delivery
+        own = scale[columns] if isinstance(scale, np.ndarray) else scale
         for turn in range(5):
             kept = chosen(np.flatnonzero(fold != turn), np.random.default_rng([seed, turn]))
             given = np.zeros(len(self.samples))
-            given[kept] = balance([self.samples[i] for i in kept.tolist()])
-            rows = self.table.delivery < most
-            part = TileTable(
-                self.table.features[rows, columns],
-                self.table.picture[rows],
-                self.table.delivery[rows],
+            given[kept] = balance([self.samples[i] for i in kept.tolist()], power)
+            used = (given[picture] > 0) & (delivery < most)
+            counts = np.bincount(picture[used], minlength=len(labels)).clip(1)
+            weights = given[picture] / counts[picture]
+            weight, bias = fit_rows(
+                self.features.values[used, columns],
+                labels[picture[used]],
+                weights[used],
+                penalty=penalty,
+                scale=own,
             )
-            weight, bias = fit_tiles(part, labels, given)
-            held = np.flatnonzero(fold == turn)
-            own = TileTable(
-                self.table.features[:, columns], self.table.picture, self.table.delivery
-            )
-            for number in range(len(DELIVERIES)):
-                found = picture_scores(own, len(labels), weight, bias, number)
-                scores[number, held] = found[held]
-        whole, small = scores[list(WHOLE)].mean(0), scores[3]
-        return _area(whole, labels, sources), _area(small, labels, sources)
+            held = np.flatnonzero(fold[picture] == turn)
+            found = self.features.values[held, columns] @ weight + bias
+            scores[delivery[held], picture[held]] = found
+        if share:
+            recipe = Recipe(seed=seed)
+            added = held_out_rows(self.numbers, self.samples, recipe, Spectral)
+            scores += share * np.stack([added[number] for number in range(len(DELIVERIES))])
+        whole, small = scores[list(WHOLE)].mean(0), scores[SMALL]
+        seen = np.isfinite(whole)
+        reached = measures.true_positive_rate(whole[seen], labels[seen], 0.05)
+        return _area(whole, labels, sources), reached, _area(small, labels, sources)
 
 
 def _area(
@@ -123,58 +150,48 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     samples = read(given.table)
-    views = Views(samples, _means(finetune.gather(samples, given.folder / "features", 0).table))
+    shown = Views(samples, *described_twice(samples, given.folder, Recipe(), print))
     rows: list[dict[str, object]] = []
+    draws = range(given.draws)
 
-    def say(name: str, found: list[tuple[float, float]]) -> None:
-        whole, small = np.array(found).T
+    def say(name: str, chosen: Chosen = everything, **how: Any) -> None:
+        found = [shown.areas(chosen, **{"seed": seed, **how}) for seed in draws]
+        whole, reached, small = np.array(found).T
         row = {
             "name": name, "draws": len(found), "whole": float(whole.mean()),
             "whole_low": float(whole.min()), "whole_high": float(whole.max()),
-            "crops": float(small.mean()),
+            "found_at_5": float(reached.mean()), "crops": float(small.mean()),
         }  # fmt: skip
         rows.append(row)
         print(
-            f"{name:<44} whole {whole.mean():.3f} [{whole.min():.3f}, {whole.max():.3f}]"
-            f"  crops {small.mean():.3f}  {len(found)} draws",
+            f"{name:<44} whole {whole.mean():.3f} ({whole.min():.3f}-{whole.max():.3f})"
+            f"  TPR {reached.mean():.3f}  crops {small.mean():.3f}  {len(found)} draws",
             flush=True,
         )
 
-    draws = range(given.draws)
-    for seed in draws:
-        say(f"everything, fold draw {seed}", [views.areas(everything, seed=seed)])
+    say("everything")
+    for share in (0.3, SHARE, 0.8):
+        say(f"with the spectral detector, {share} to 1", share=share)
+    say("sources by the root of their size", power=0.5)
+    say("depths by their width", scale=1.0)
+    say("both, and a tenth of the penalty", power=0.5, scale=1.0, penalty=3e-3)
+    for penalty in (PENALTY * 3, PENALTY / 3):
+        say(f"penalty {penalty:.3f}", penalty=penalty)
     for count in (1, 2, 4, 8, 16):
-        few = of_sources(samples, True, count)
-        say(f"{count} machine-made sources", [views.areas(few, seed=seed) for seed in draws])
+        say(f"{count} machine-made sources", of_sources(samples, True, count))
     for count in (4, 8, 16, 32):
-        few = of_sources(samples, False, count)
-        say(f"{count} sources of photographs", [views.areas(few, seed=seed) for seed in draws])
-    for share in (0.05, 0.1, 0.25, 0.5):
-        part = of_share(samples, share)
-        say(f"{share:.0%} of each source", [views.areas(part, seed=seed) for seed in draws])
+        say(f"{count} sources of photographs", of_sources(samples, False, count))
+    for part in (0.05, 0.1, 0.25, 0.5):
+        say(f"{part:.0%} of each source", of_share(samples, part))
     start = 0
     for name, width in PARTS.items():
-        columns = slice(start, start + width)
-        say(f"only {name}", [views.areas(everything, columns=columns, seed=seed) for seed in draws])
+        say(f"only {name}", columns=slice(start, start + width))
         start += width
-    columns = slice(0, WIDTH - PARTS["whole"])
-    for seed in draws:
-        found = views.areas(everything, columns=columns, seed=seed)
-        say(f"all but the last layer, fold draw {seed}", [found])
-    say("trained on pictures as found only", [views.areas(everything, most=1)])
-    say("as found and delivered once", [views.areas(everything, most=2)])
+    say("all but the last layer", columns=slice(0, WIDTH - PARTS["whole"]))
+    say("trained on pictures as found only", most=1)
+    say("as found and delivered once", most=2)
     if given.output:
         given.output.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-
-
-def _means(table: TileTable) -> TileTable:
-    """Average the tiles of each view."""
-    key = table.picture * len(DELIVERIES) + table.delivery
-    views, place = np.unique(key, return_inverse=True)
-    sums = np.zeros((len(views), WIDTH), np.float32)
-    np.add.at(sums, place, table.features.astype(np.float32))
-    means = sums / np.bincount(place)[:, None]
-    return TileTable(means.astype(np.float16), views // len(DELIVERIES), views % len(DELIVERIES))
 
 
 if __name__ == "__main__":

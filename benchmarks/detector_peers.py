@@ -27,7 +27,7 @@ from PIL import Image
 from counterproof.detectors import measures
 from counterproof.detectors.deliveries import TREATMENTS, recompress
 from counterproof.detectors.evaluation import bundled
-from counterproof.detectors.features import open_picture
+from counterproof.detectors.gathering import open_picture
 from counterproof.detectors.samples import read, thinned
 from counterproof.detectors.tiles import MIN_SIDE
 from counterproof.errors import ImageError

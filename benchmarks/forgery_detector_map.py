@@ -31,7 +31,7 @@ LEAST = 600  # pixels a side
 def lead(pixels: Any, thresholds: Any) -> float:
     """Return by how much the highest tile's logit leads the middle one's."""
     seen = ImageFile.open(jpeg(pixels, 95)).pixels(max_side=READING_SIDE)
-    logits = np.array(judge(seen, thresholds).logits)
+    logits = np.array(judge(seen, thresholds).first.logits)
     return float(logits.max() - np.median(logits))
 
 

@@ -30,7 +30,7 @@ from PIL import Image
 from counterproof.detectors import measures
 from counterproof.detectors.deliveries import recompress, within
 from counterproof.detectors.detector import judge
-from counterproof.detectors.features import open_picture
+from counterproof.detectors.gathering import open_picture
 from counterproof.detectors.release import worst_kinds
 from counterproof.detectors.samples import read, thinned
 from counterproof.detectors.scope import outside

@@ -147,6 +147,26 @@ class Weights:
         """SHA-256 of the ONNX file, hex: what an analyzer's `digest` should contain."""
         return next(file.sha256 for file in self.card.files if file.path == self.path.name)
 
+    @property
+    def version(self) -> str:
+        """SHA-256 over every file of the card, hex: other answers, another version."""
+        digests = "\n".join(file.sha256 for file in self.card.files)
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    def beside(self, name: str) -> bytes:
+        """Return another file of the card, compared with it.
+
+        Args:
+            name: as the card writes it.
+
+        Raises:
+            WeightsError: if the card does not name it, or it is missing or altered.
+        """
+        for file in self.card.files:
+            if file.path == name:
+                return _read(self.path.with_name(name), file)
+        raise WeightsError(f"{self.path}: its card describes no file {name!r}")
+
     def read(self) -> bytes:
         """Return the ONNX file, after every file of the card was compared with it.
 

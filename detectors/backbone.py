@@ -10,7 +10,6 @@ depths: docs/detectors.md.
 """
 
 import io
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from counterproof.detectors.deliveries import at_random
-from counterproof.detectors.estimator import LogitClassifier, read_model, write_model
-from counterproof.detectors.features import TileTable, open_picture
-from counterproof.detectors.head import fit_tiles
+from counterproof.detectors.estimator import RowClassifier, read_model, write_model
+from counterproof.detectors.gathering import open_picture
+from counterproof.detectors.head import PENALTY, fit_rows
 from counterproof.detectors.tiles import SIDE, cut
 from counterproof.errors import MissingExtra, UserError
 from counterproof.weights import session_of
@@ -41,7 +39,7 @@ SPREAD = (58.395, 57.12, 57.375)
 `torchvision.transforms._presets.ImageClassification`."""
 
 
-class Backbone(LogitClassifier):
+class Backbone(RowClassifier):
     """A frozen network with a linear head on pooled activations.
 
     Args:
@@ -49,7 +47,7 @@ class Backbone(LogitClassifier):
             model that was loaded.
         layers: names of modules whose outputs, `(N, C, H, W)`, are pooled; empty for `stages`.
         mean, spread: a picture is `(RGB - mean) / spread` to the network, RGB from 0 to 255.
-        penalty: inverse strength of the ridge penalty, see `head.fit_tiles`.
+        penalty: strength of the ridge penalty, see `head.fit_rows`.
         deliveries: random deliveries of each path in training, at least 1; rows are taken as
             they are.
         seed: of the deliveries.
@@ -67,7 +65,7 @@ class Backbone(LogitClassifier):
         layers: tuple[str, ...] = (),
         mean: tuple[float, float, float] = MEAN,
         spread: tuple[float, float, float] = SPREAD,
-        penalty: float = 3e-3,
+        penalty: float = PENALTY,
         deliveries: int = 2,
         seed: int = 0,
     ) -> None:
@@ -91,15 +89,8 @@ class Backbone(LogitClassifier):
             ImageError: if a picture cannot be read.
             UserError: if there is no network, or it makes nothing that can be pooled.
         """
-        labels = np.asarray(y, bool)
-        given = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
-        rows = _as_rows(X)
-        if rows is None:
-            rows = self._delivered(X)
-            labels, given = (np.repeat(item, self.deliveries) for item in (labels, given))
-        number = np.arange(len(rows))
-        table = TileTable(rows.astype(np.float16), number, np.zeros_like(number))
-        self.weight_, self.bias_ = fit_tiles(table, labels, given, penalty=self.penalty)
+        rows, labels, given = self.training_rows(X, y, sample_weight)
+        self.weight_, self.bias_ = fit_rows(rows, labels, given, penalty=self.penalty)
         self.onnx_ = self._exported(self.weight_, self.bias_)
         self.classes_ = np.array([False, True])
         return self
@@ -117,15 +108,6 @@ class Backbone(LogitClassifier):
         with torch.no_grad():
             features, _ = self._pooled(torch.from_numpy(cut(pixels, TILES).pixels))
         return np.asarray(features.mean(0).numpy(), np.float32)
-
-    def _delivered(self, pictures: Sequence[Path]) -> NDArray[np.float32]:
-        rows = []
-        for number, path in enumerate(pictures):
-            picture = open_picture(Path(path))
-            rng = np.random.default_rng([self.seed, number])
-            for _ in range(self.deliveries):
-                rows.append(self.describe(np.asarray(at_random(picture, rng))))
-        return np.stack(rows)
 
     def _exported(self, weight: NDArray[Any], bias: float) -> bytes:
         import torch
@@ -150,9 +132,8 @@ class Backbone(LogitClassifier):
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return the logit of each path, as it is, or row, shape `(N,)`."""
-        rows = _as_rows(X)
-        if rows is not None:
-            return np.asarray(rows @ self.weight_ + self.bias_, np.float64)
+        if isinstance(X, np.ndarray) and X.dtype.kind == "f":
+            return np.asarray(X @ self.weight_ + self.bias_, np.float64)
         return np.array([self.score_pixels(np.asarray(open_picture(Path(path)))) for path in X])
 
     def score_pixels(self, pixels: NDArray[np.uint8]) -> float:
@@ -302,13 +283,6 @@ def _pooled(settings: Backbone) -> Any:
             return features, self.head(features)[:, 0]
 
     return Pooled().eval()
-
-
-def _as_rows(X: Any) -> NDArray[np.float32] | None:
-    """Return `X` as rows of numbers, or None if it holds paths."""
-    if not isinstance(X, np.ndarray) or X.dtype.kind != "f":
-        return None
-    return np.asarray(X, np.float32)
 
 
 @lru_cache(maxsize=2)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from counterproof.detectors.detector import FEW_TILES, score
+from counterproof.detectors.detector import FEW_TILES, look
 from counterproof.detectors.levels import OwnLevels
 from counterproof.detectors.samples import Sample, balance, folds
 from counterproof.detectors.scope import outside
@@ -41,7 +41,7 @@ class Scored:
 
     Attributes:
         samples: the pictures.
-        scores: mean logit of each, shape `(N,)`.
+        scores: of each, shape `(N,)`.
         small: whether each is judged as a small one, shape `(N,)`.
         outside: how many pictures lie outside the scope.
         skipped: what could not be read, a sentence each.
@@ -70,10 +70,10 @@ def first_looks(
         except ImageError as err:
             skipped.append(str(err))
             continue
-        _, logits = score(pixels)
+        seen = look(pixels)
         kept.append(sample)
-        scores.append(float(logits.mean()))
-        small.append(len(logits) <= FEW_TILES)
+        scores.append(seen.score)
+        small.append(len(seen.logits) <= FEW_TILES)
         if (number + 1) % 100 == 0:
             told(f"{number + 1} of {len(samples)} pictures scored")
     return Scored(tuple(kept), np.array(scores), np.array(small, bool), beyond, tuple(skipped))
@@ -110,7 +110,7 @@ def calibrated(
     Args:
         found: photographs, and machine-made pictures if there are any.
         card: the bundled thresholds; they stay where there are too few pictures.
-        model_sha256: of the network.
+        model_sha256: of the model, `Weights.version`.
         accused_share: share of photographs that may lie beyond the accusing level, 0 to 0.5.
         missed_share: share of machine-made pictures below the clearing level, 0 to 0.5.
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterproof.detectors import measures
+from counterproof.detectors.deliveries import WHOLE
 from counterproof.detectors.detector import probability
 from counterproof.detectors.measures import Interval
 from counterproof.detectors.samples import Sample
-from counterproof.detectors.training import WHOLE
 
 __all__ = ["COMMAND", "figures"]
 

@@ -10,7 +10,19 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFilter
 
-__all__ = ["TREATMENTS", "at_random", "recompress", "within"]
+__all__ = [
+    "DELIVERIES",
+    "SMALL",
+    "TREATMENTS",
+    "WHOLE",
+    "Delivery",
+    "at_random",
+    "recompress",
+    "within",
+]
+
+Delivery = Callable[[Image.Image, np.random.Generator], Image.Image]
+"""What happens to a picture; the generator is the only source of chance."""
 
 _FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
@@ -81,6 +93,29 @@ def _cut(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     left = int(rng.integers(image.width - width + 1))
     top = int(rng.integers(image.height - height + 1))
     return image.crop((left, top, left + width, top + height))
+
+
+def _as_found(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return recompress(image, 93, chroma=0)
+
+
+def _small_crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    width, height = min(288, image.width), min(288, image.height)
+    left = int(rng.integers(image.width - width + 1))
+    top = int(rng.integers(image.height - height + 1))
+    cropped = image.crop((left, top, left + width, top + height))
+    return recompress(cropped, int(rng.integers(50, 96)))
+
+
+DELIVERIES: tuple[Delivery, ...] = (_as_found, at_random, at_random, _small_crop)
+"""What happens to each picture in training, the same for both classes: saved once more at
+high quality, delivered twice at random, and a small crop."""
+
+WHOLE = (0, 1)
+"""Deliveries on which held-out scores of whole pictures are measured."""
+
+SMALL = 3
+"""Delivery on which levels for pictures of few tiles are set: they vary more."""
 
 
 def _native_crop(image: Image.Image) -> Image.Image:

@@ -175,11 +175,12 @@ def _fitted(member: Any, samples: Sequence[Sample], chosen: Sequence[int]) -> An
 
 
 def _kinds() -> dict[str, Any]:
+    from counterproof.detectors.backbone import Backbone
     from counterproof.detectors.head import Head
     from counterproof.detectors.residual import Residual
     from counterproof.detectors.spectral import Spectral
 
-    return {"Head": Head, "Residual": Residual, "Spectral": Spectral}
+    return {"Backbone": Backbone, "Head": Head, "Residual": Residual, "Spectral": Spectral}
 
 
 def _suffix(member: Any) -> str:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from counterproof.detectors.deliveries import at_random
+from counterproof.detectors.gathering import described, open_picture
 from counterproof.errors import UserError, WeightsError
 from counterproof.weights import session_of
 
-__all__ = ["LogitClassifier", "read_model", "write_model"]
+__all__ = ["LogitClassifier", "RowClassifier", "read_model", "write_model"]
 
 
 class LogitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -30,6 +32,58 @@ class LogitClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> NDArray[np.bool_]:
         """Return whether each logit is above 0."""
         return np.asarray(self.decision_function(X) > 0)
+
+
+class RowClassifier(LogitClassifier):
+    """One that describes each picture by a row of numbers; it takes paths, or such rows.
+
+    With rows, `clone`, pipelines and cross-validation describe each picture only once.
+
+    Attributes:
+        deliveries: random deliveries of each path in training; rows are taken as they are.
+        seed: of the deliveries.
+    """
+
+    deliveries: int
+    seed: int
+
+    def describe(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the numbers of one picture, `uint8` RGB `(H, W, 3)`, shape `(width,)`."""
+        raise NotImplementedError
+
+    def rows(self, X: Any) -> NDArray[np.float32]:
+        """Return `X` if it holds rows, else the numbers of each path's picture as it is.
+
+        Raises:
+            ImageError: if a picture cannot be read.
+        """
+        if _holds_rows(X):
+            return np.asarray(X, np.float32)
+        return np.stack([self.describe(np.asarray(open_picture(Path(path)))) for path in X])
+
+    def training_rows(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float64]]:
+        """Return rows, labels and weights to train on: of paths, one for each delivery.
+
+        Raises:
+            ImageError: if a picture cannot be read.
+        """
+        labels = np.asarray(y, bool)
+        given = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
+        if _holds_rows(X):
+            return np.asarray(X, np.float32), labels, given
+        found = described(
+            X,
+            lambda view: self.describe(view)[None],
+            [at_random] * self.deliveries,
+            seed=self.seed,
+        )
+        return found.values, labels[found.picture], given[found.picture]
+
+
+def _holds_rows(X: Any) -> bool:
+    return isinstance(X, np.ndarray) and X.dtype.kind == "f"
 
 
 def write_model(path: Path, model: bytes, kind: str, content: dict[str, Any]) -> None:

@@ -19,15 +19,15 @@ from PIL import Image
 
 from counterproof.detectors import measures, nuisances
 from counterproof.detectors.deliveries import TREATMENTS, recompress
-from counterproof.detectors.detector import probability, score
-from counterproof.detectors.features import open_picture
+from counterproof.detectors.detector import look, probability
+from counterproof.detectors.gathering import open_picture
 from counterproof.detectors.measures import Interval
 from counterproof.detectors.nuisances import Traits
 from counterproof.detectors.samples import Sample
 from counterproof.detectors.tiles import MIN_SIDE
 from counterproof.errors import ImageError, UserError
 
-__all__ = ["Bin", "Evaluation", "Treated", "bundled", "evaluate", "external"]
+__all__ = ["Bin", "Evaluation", "Scorer", "Treated", "bundled", "evaluate", "external"]
 
 Scorer = Callable[[Image.Image], float]
 
@@ -115,8 +115,8 @@ class Evaluation:
 
 
 def bundled(image: Image.Image) -> float:
-    """Score a picture with the detector that ships: mean logit of its tiles."""
-    return float(score(np.asarray(image))[1].mean())
+    """Score a picture with the detector that ships: one look."""
+    return look(np.asarray(image)).score
 
 
 def external(command: str, timeout_s: float = 60.0) -> Scorer:

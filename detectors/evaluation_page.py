@@ -1,10 +1,12 @@
 """Shows an evaluation: a table for the terminal, one HTML page with its plots."""
 
+import math
 from html import escape
 
 import numpy as np
 
 from counterproof.detectors.evaluation import Evaluation, Treated
+from counterproof.detectors.measures import LEAST
 from counterproof.detectors.nuisances import FOREST
 
 __all__ = ["page", "table"]
@@ -35,25 +37,39 @@ def table(found: Evaluation) -> str:
     for row in found.treated:
         accused = "" if row.accused is None else f"   photographs accused {row.accused}"
         lines.append(
-            f"  {row.treatment:<14} {row.source_area}   TPR at 5 % FPR {row.found_at_5:.3f}   "
+            f"  {row.treatment:<14} {_area(row)}   TPR at 5 % FPR {row.found_at_5:.3f}   "
             f"n {row.photographs} + {row.machine_made}{accused}"
         )
         lines.append(f"  {'':<14} without content: {_baselines(row.nuisances)}")
     lines.append("without content, of the files as they were found:")
-    lines += [f"  {name:<22} {value:.3f}" for name, value in found.nuisances.items()]
+    lines += [f"  {name:<22} {_number(value)}" for name, value in found.nuisances.items()]
     if FOREST not in found.nuisances:
         lines.append(f"  {FOREST:<22} not made: needs the extra [train] and two sources a class")
+    if any(math.isnan(row.source_area.value) for row in found.treated):
+        lines.append(
+            f"–: no source has {LEAST} machine-made pictures, which an area of its own takes"
+        )
     lines += [f"skipped: {text}" for text in found.skipped]
     return "\n".join(lines)
 
 
+def _area(row: Treated) -> str:
+    if math.isnan(row.source_area.value):
+        return f"–, over all pictures {row.pooled_area:.3f}"
+    return str(row.source_area)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else "–" if math.isnan(value) else f"{value:.3f}"
+
+
 def _baselines(areas: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in areas.items())
+    return ", ".join(f"{name} {_number(value)}" for name, value in areas.items())
 
 
 def _strongest(areas: dict[str, float]) -> str:
     name = max(areas, key=lambda name: areas[name], default="")
-    return f"{areas[name]:.3f}, {name}" if name else ""
+    return f"{_number(areas[name])}, {name}" if name else ""
 
 
 def page(found: Evaluation) -> str:
@@ -61,7 +77,7 @@ def page(found: Evaluation) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
     rows = "".join(f"<tr>{_cells(row)}</tr>" for row in found.treated)
     baselines = "".join(
-        f"<tr><td>{escape(name)}</td><td>{value:.3f}</td></tr>"
+        f"<tr><td>{escape(name)}</td><td>{_number(value)}</td></tr>"
         for name, value in found.nuisances.items()
     )
     first = found.treated[0]
@@ -113,23 +129,20 @@ def _areas(areas: dict[str, float]) -> str:
 
 
 def _cells(row: Treated) -> str:
-    def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.3f}"
-
     values = (
         row.treatment,
         str(row.photographs),
         str(row.machine_made),
-        str(row.source_area),
+        _area(row),
         _strongest(row.nuisances),
-        number(row.pooled_area),
-        number(row.average_precision),
-        number(row.found_at_1),
-        number(row.found_at_5),
-        number(row.balanced_accuracy),
-        number(row.calibration_error),
+        _number(row.pooled_area),
+        _number(row.average_precision),
+        _number(row.found_at_1),
+        _number(row.found_at_5),
+        _number(row.balanced_accuracy),
+        _number(row.calibration_error),
         "" if row.accused is None else str(row.accused),
-        number(row.answered),
+        _number(row.answered),
     )
     return "".join(f"<td>{escape(value)}</td>" for value in values)
 

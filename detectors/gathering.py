@@ -1,11 +1,11 @@
 """Describes labelled pictures in several deliveries, once: shards in a folder, so it resumes.
 
-What describes a picture is given; `spectral_features.describe` is one. The frozen network has
-its own, which cuts tiles first (`training.gather`).
+What describes a view is given: the frozen network, numbers of spectra, or what a trained model
+says of it. All see the same views, since chance depends on the picture and the seed alone.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from counterproof.detectors.features import open_picture
+from counterproof.detectors.deliveries import DELIVERIES, Delivery
 from counterproof.detectors.samples import Sample
-from counterproof.detectors.tiles import MIN_SIDE
+from counterproof.detectors.tiles import MIN_SIDE, READING_SIDE
 from counterproof.errors import ImageError
+from counterproof.images import ImageFile
 
-__all__ = ["Delivery", "Rows", "gather"]
+__all__ = ["Describe", "Rows", "described", "joined", "open_picture", "shards"]
 
-SHARD = 100
-"""Pictures whose rows are kept in one file: about half a minute of CPU."""
+SHARD = 200
+"""Pictures whose rows are kept in one file."""
 
-Delivery = Callable[[Image.Image, np.random.Generator], Image.Image]
+Describe = Callable[[NDArray[np.uint8]], NDArray[Any]]
+"""Turns a view, `uint8` RGB `(H, W, 3)`, into rows, shape `(n, …)`: one, or one for each tile."""
+
+Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One row for each delivery of each picture that could be read.
+    """What describes deliveries of pictures.
 
     Attributes:
         values: shape `(N, …)`.
-        picture: index of the picture in the list given, shape `(N,)`.
-        delivery: number of the delivery, shape `(N,)`.
+        picture: index of each row's picture in the list given, shape `(N,)`.
+        delivery: number of its delivery: 0 is the first named, shape `(N,)`.
     """
 
     values: NDArray[Any]
@@ -42,67 +46,120 @@ class Rows:
     delivery: NDArray[np.int64]
 
 
-def gather(
-    samples: Sequence[Sample],
-    describe: Callable[[NDArray[np.uint8]], NDArray[Any]],
-    deliveries: Sequence[Delivery],
-    folder: Path,
+def open_picture(path: Path) -> Image.Image:
+    """Open one training or test picture under the limits of a scan, upright, RGB.
+
+    Raises:
+        ImageError: if it cannot be decoded, or is smaller than `MIN_SIDE`.
+    """
+    pixels = ImageFile.open(path).pixels(max_side=READING_SIDE)
+    if min(pixels.shape[:2]) < MIN_SIDE:
+        size = f"{pixels.shape[1]}×{pixels.shape[0]}"
+        message = f"{path}: expected at least {MIN_SIDE} pixels a side, got {size}"
+        raise ImageError("unsupported", message)
+    return Image.fromarray(pixels)
+
+
+def described(
+    pictures: Sequence[Path],
+    describe: Describe,
+    deliveries: Sequence[Delivery] = DELIVERIES,
     *,
-    name: str,
     seed: int = 0,
-    told: Callable[[str], None] = lambda text: None,
+    skipped: Callable[[ImageError], None] | None = None,
 ) -> Rows:
-    """Return rows for every picture and delivery, making only those that the folder lacks.
+    """Describe deliveries of pictures.
+
+    A picture that cannot be read has no row, nor has a view below `MIN_SIDE`.
 
     Args:
-        samples: pictures.
-        describe: turns `uint8` RGB pixels of shape `(H, W, 3)` into an array.
-        deliveries: what happens to each picture first; a view below `MIN_SIDE` has no row.
-        folder: keeps one file for each `SHARD` pictures; made if missing.
-        name: of what is described, with its version: rows of another name are not taken up.
-        seed: of the deliveries.
-        told: gets a line for each shard, and for each picture that cannot be read.
+        pictures: files.
+        describe: what says something of a view.
+        deliveries: what happens to each picture first.
+        seed: the deliveries of a picture depend on it and on the picture's place in the list.
+        skipped: told of each picture that cannot be read; without it the error is raised.
+
+    Raises:
+        ImageError: if a picture cannot be read and `skipped` is not given.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for start in range(0, len(samples), SHARD):
-        part = samples[start : start + SHARD]
-        paths = "\n".join(str(sample.path) for sample in part)
-        key = f"{name}\n{seed}\n{start}\n{len(deliveries)}\n{paths}"
-        file = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-        if not file.exists():
-            rows = _shard(part, describe, deliveries, [seed, start], told)
-            partial = file.with_suffix(".part.npz")
-            np.savez(partial, values=rows.values, picture=rows.picture, delivery=rows.delivery)
-            partial.replace(file)
-        with np.load(file) as kept:
-            if len(kept["picture"]):
-                parts.append((kept["values"], kept["picture"] + start, kept["delivery"]))
-        told(f"{min(start + SHARD, len(samples))} of {len(samples)} pictures described ({name})")
-    if not parts:
-        return Rows(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
-    return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def _shard(
-    part: Sequence[Sample],
-    describe: Callable[[NDArray[np.uint8]], NDArray[Any]],
-    deliveries: Sequence[Delivery],
-    seed: list[int],
-    told: Callable[[str], None],
-) -> Rows:
     values, whose = [], []
-    for number, sample in enumerate(part):
+    for number, path in enumerate(pictures):
         try:
-            picture = open_picture(sample.path)
+            picture = open_picture(Path(path))
         except ImageError as err:
-            told(f"skipped {err}")
+            if skipped is None:
+                raise
+            skipped(err)
             continue
-        rng = np.random.default_rng([*seed, number])
+        rng = np.random.default_rng([seed, number])
         for index, deliver in enumerate(deliveries):
             view = np.asarray(deliver(picture, rng))
             if min(view.shape[:2]) >= MIN_SIDE:
-                values.append(describe(view))
-                whose.append((number, index))
+                rows = describe(view)
+                values.append(rows)
+                whose += [(number, index)] * len(rows)
     table = np.array(whose, np.int64).reshape(-1, 2)
-    return Rows(np.array(values), table[:, 0], table[:, 1])
+    return Rows(np.concatenate(values or [np.empty(0)]), table[:, 0], table[:, 1])
+
+
+def shards(
+    samples: Sequence[Sample],
+    describe: Describe,
+    folder: Path,
+    *,
+    name: str,
+    deliveries: Sequence[Delivery] = DELIVERIES,
+    seed: int = 0,
+    told: Told = lambda text: None,
+) -> Iterator[Rows]:
+    """Yield rows for every picture and delivery, making only those that the folder lacks.
+
+    Args:
+        samples: pictures.
+        describe: what says something of a view.
+        folder: keeps two files for each `SHARD` pictures; made if missing.
+        name: of what is described, with its version: rows of another name are not taken up.
+        deliveries: what happens to each picture first.
+        seed: of the deliveries.
+        told: gets a line for each shard, and for each picture that cannot be read.
+
+    Yields:
+        Rows of `SHARD` pictures, their values mapped from the file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, len(samples), SHARD):
+        paths = [sample.path for sample in samples[start : start + SHARD]]
+        named = "\n".join(map(str, paths))
+        key = hashlib.sha256(f"{name}\n{seed}\n{start}\n{len(deliveries)}\n{named}".encode())
+        file = folder / f"{key.hexdigest()[:16]}.npy"
+        whose = file.with_suffix(".npz")
+        if not whose.exists():
+            rows = described(
+                paths,
+                describe,
+                deliveries,
+                seed=seed + start,
+                skipped=lambda err: told(f"skipped {err}"),
+            )
+            partial = file.with_suffix(".part.npy")
+            np.save(partial, rows.values)
+            partial.replace(file)
+            partial = file.with_suffix(".part.npz")
+            np.savez(partial, picture=rows.picture, delivery=rows.delivery)
+            partial.replace(whose)
+        with np.load(whose) as kept:
+            values = np.load(file, mmap_mode="r")
+            yield Rows(values, kept["picture"] + start, kept["delivery"])
+        told(f"{start + len(paths)} of {len(samples)} pictures described ({name})")
+
+
+def joined(parts: Iterable[Rows]) -> Rows:
+    """Return the rows of all parts that have any, in memory."""
+    own = [part for part in parts if len(part.picture)]
+    if not own:
+        return Rows(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
+    return Rows(
+        np.concatenate([part.values for part in own]),
+        np.concatenate([part.picture for part in own]),
+        np.concatenate([part.delivery for part in own]),
+    )

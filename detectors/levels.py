@@ -25,7 +25,7 @@ class OwnLevels:
     """Levels that a user set, and what they rest on.
 
     Attributes:
-        model_sha256: of the network that they hold for.
+        model_sha256: of the model that they hold for, `Weights.version`.
         thresholds: as in the bundled card, those of small pictures begin with `small_`.
         accused_share: share of like photographs that may lie beyond the accusing level, 0 to 1.
         photographs: how many the accusing levels rest on, small ones included.
@@ -57,7 +57,7 @@ def load(path: Path, model_sha256: str, names: Mapping[str, float]) -> OwnLevels
 
     Args:
         path: what `OwnLevels.save` wrote.
-        model_sha256: of the network in use.
+        model_sha256: of the model in use.
         names: thresholds of its card, whose names the file must have.
 
     Raises:

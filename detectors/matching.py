@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from counterproof.detectors import nuisances
-from counterproof.detectors.features import open_picture
+from counterproof.detectors.gathering import open_picture
 from counterproof.detectors.nuisances import Traits
 from counterproof.detectors.samples import Sample
 from counterproof.errors import ImageError, UserError

@@ -1,4 +1,4 @@
-"""The detector's network as a file: another head, weights in half precision."""
+"""Models as files: another head, a logit of another scale, weights in half precision."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from counterproof.errors import MissingExtra, UserError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["store_in_half", "with_head"]
+__all__ = ["scaled", "store_in_half", "with_head"]
 
 
 def with_head(model: bytes, weight: NDArray[Any], bias: float) -> bytes:
@@ -41,6 +41,24 @@ def with_head(model: bytes, weight: NDArray[Any], bias: float) -> bytes:
             item.CopyFrom(numpy_helper.from_array(values.pop(item.name), item.name))
     if values:
         raise UserError(f"expected a network with {', '.join(values)}; build one with `lite0`")
+    return bytes(graph.SerializeToString())
+
+
+def scaled(model: bytes, share: float) -> bytes:
+    """Return a spectral model whose logit, and what each number adds to it, is `share` of it.
+
+    Args:
+        model: `Spectral.onnx_`.
+        share: 0 or more.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load_from_string(model)
+    for item in graph.graph.initializer:
+        if item.name in ("weight", "bias"):
+            value = (numpy_helper.to_array(item) * share).astype(np.float32)
+            item.CopyFrom(numpy_helper.from_array(value, item.name))
     return bytes(graph.SerializeToString())
 
 

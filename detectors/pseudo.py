@@ -12,7 +12,7 @@ Source: reconstruction as training material: Chen et al., DRCT, ICML 2024, and a
 
 import csv
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from counterproof.detectors.deliveries import within
-from counterproof.detectors.features import open_picture
+from counterproof.detectors.gathering import open_picture
+from counterproof.detectors.samples import Sample
 from counterproof.errors import ImageError, MissingExtra, UserError
 
-__all__ = ["KINDS", "Kind", "decoded", "trained", "write_pictures"]
+__all__ = ["KINDS", "Kind", "decoded", "patches", "trained", "write_pictures"]
 
 PATCH = 96
 """Edge of a training patch in pixels."""
+
+POOL = 4_000
+"""Most patches that are cut from photographs to train decoders on: 110 MB."""
 
 SIDE = 1024
 """Longer edge that a photograph is reduced to before it is decoded: bounds time and memory."""
@@ -101,7 +105,7 @@ def autoencoder(kind: Kind, width: int = 24, channels: int = 8) -> Any:
 
 def trained(
     kind: Kind,
-    pictures: Sequence[Path],
+    pool: NDArray[np.uint8],
     *,
     steps: int = 400,
     batch: int = 8,
@@ -112,14 +116,13 @@ def trained(
 
     Args:
         kind: of the decoder.
-        pictures: photographs.
-        steps: of training, 0.15 to 0.4 s of CPU each.
+        pool: what `patches` returns.
+        steps: of training, 0.1 to 0.3 s of CPU each.
         batch: patches of one step.
         seed: of weights and patches.
         device: `cpu` or `cuda`.
 
     Raises:
-        ImageError: if a photograph cannot be read.
         MissingExtra: without torch.
     """
     torch = _torch()
@@ -134,7 +137,8 @@ def trained(
     against = torch.optim.AdamW(critic.parameters(), lr=1e-3)
     for step in range(steps):
         rng = np.random.default_rng([seed, step])
-        given = torch.from_numpy(_patches(pictures, batch, rng)).to(device)
+        drawn = pool[rng.integers(len(pool), size=batch)].transpose(0, 3, 1, 2)  # [N3HW]
+        given = torch.from_numpy(drawn.astype(np.float32) / 127.5 - 1).to(device)
         latent = net["encoder"](given)
         if kind.latent == "noisy":
             latent = latent + 0.2 * torch.randn_like(latent)
@@ -153,15 +157,22 @@ def trained(
     return net.cpu().eval()
 
 
-def _patches(pictures: Sequence[Path], batch: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return patches of photographs, -1 to 1, shape `(N, 3, PATCH, PATCH)`."""
+def patches(pictures: Sequence[Path], seed: int = 0) -> NDArray[np.uint8]:
+    """Cut patches from photographs, as many from each, shape `(N, PATCH, PATCH, 3)`.
+
+    Raises:
+        ImageError: if a photograph cannot be read.
+    """
+    rng = np.random.default_rng(seed)
     found = []
-    for number in rng.integers(len(pictures), size=batch).tolist():
-        pixels = np.asarray(within(open_picture(pictures[number]), SIDE))
-        y, x = (int(rng.integers(edge - PATCH + 1)) for edge in pixels.shape[:2])
-        found.append(pixels[y : y + PATCH, x : x + PATCH])
-    stacked = np.stack(found).transpose(0, 3, 1, 2)  # [N3HW]
-    return stacked.astype(np.float32) / 127.5 - 1
+    for path in pictures[:POOL]:
+        pixels = np.asarray(within(open_picture(path), SIDE))
+        for _ in range(max(1, min(20, POOL // len(pictures)))):
+            y, x = (int(rng.integers(max(1, edge - PATCH + 1))) for edge in pixels.shape[:2])
+            patch = pixels[y : y + PATCH, x : x + PATCH]
+            if patch.shape[:2] == (PATCH, PATCH):
+                found.append(patch)
+    return np.stack(found)
 
 
 def decoded(net: Any, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -184,7 +195,7 @@ def decoded(net: Any, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def write_pictures(
-    pictures: Sequence[Path],
+    photographs: Sequence[Sample],
     folder: Path,
     *,
     kinds: Sequence[Kind] = KINDS,
@@ -197,9 +208,10 @@ def write_pictures(
     Decoders and pictures that the folder holds are not made again.
 
     Args:
-        pictures: photographs.
-        folder: gets `decoders/KIND.safetensors`, `pictures/…png`, and `pseudo.csv`, a table
-            whose sources are the kinds.
+        photographs: with their sources.
+        folder: gets `decoders/KIND.safetensors`; `pictures/…png`, each photograph as it goes
+            into a decoder and as it comes out, so that size and format say nothing; and
+            `pseudo.csv`, a table of both, where what comes out has the kind as its source.
         kinds: of decoders.
         steps: of training of each.
         seed: of everything random.
@@ -211,25 +223,31 @@ def write_pictures(
     Raises:
         UserError: if no photograph can be read.
     """
-    readable = list(_readable(pictures, told))
+    readable = [sample for sample in photographs if _is_readable(sample.path, told)]
     if not readable:
         raise UserError("expected readable photographs to train decoders on")
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    rows = []
+    key = f"{steps} {seed} {len(readable)}"
+    rows: list[tuple[str, str, str]] = []
+    pool: NDArray[np.uint8] | None = None
     for turn, kind in enumerate(kinds[: len(readable)]):
-        own = [path for number, path in enumerate(readable) if number % len(kinds) == turn]
-        targets = [
-            folder / "pictures" / f"{kind.name}-{number:05}.png" for number in range(len(own))
-        ]
-        if not all(target.exists() for target in targets):
-            net = _kept(kind, readable, folder / "decoders", steps, seed)
-            for path, target in zip(own, targets, strict=True):
-                if not target.exists():
-                    pixels = np.asarray(within(open_picture(path), SIDE))
-                    partial = target.with_suffix(".part")
-                    Image.fromarray(decoded(net, pixels)).save(partial, "PNG")
-                    partial.replace(target)
-        rows += [(f"pictures/{target.name}", "fake", f"pseudo-{kind.name}") for target in targets]
+        own = readable[turn :: len(kinds)]
+        names = [f"pictures/{kind.name}-{number:05}" for number in range(len(own))]
+        if not all((folder / f"{name}.png").exists() for name in names):
+            net = _kept(kind, folder / "decoders", key)
+            if net is None:
+                pool = patches([sample.path for sample in readable], seed) if pool is None else pool
+                net = trained(kind, pool, steps=steps, seed=seed)
+                _keep(net, kind, folder / "decoders", key)
+            for name, sample in zip(names, own, strict=True):
+                if not (folder / f"{name}.png").exists():
+                    picture = within(open_picture(sample.path), SIDE)
+                    _write(picture, folder / f"{name}-before.png")
+                    made = decoded(net, np.asarray(picture))
+                    _write(Image.fromarray(made), folder / f"{name}.png")
+        for name, sample in zip(names, own, strict=True):
+            rows.append((f"{name}-before.png", "real", sample.source))
+            rows.append((f"{name}.png", "fake", f"pseudo-{kind.name}"))
         told(f"{turn + 1} of {len(kinds)} kinds: {kind.name}, {len(own)} pictures")
     table = folder / "pseudo.csv"
     with table.open("w", encoding="utf-8", newline="") as file:
@@ -239,33 +257,40 @@ def write_pictures(
     return table
 
 
-def _readable(pictures: Sequence[Path], told: Callable[[str], None]) -> Iterator[Path]:
-    for path in pictures:
-        try:
-            open_picture(path)
-        except ImageError as err:
-            told(f"skipped {err}")
-        else:
-            yield path
+def _is_readable(path: Path, told: Callable[[str], None]) -> bool:
+    try:
+        open_picture(path)
+    except ImageError as err:
+        told(f"skipped {err}")
+        return False
+    return True
 
 
-def _kept(kind: Kind, pictures: Sequence[Path], folder: Path, steps: int, seed: int) -> Any:
-    """Return the decoder that the folder keeps for the same training, or train it."""
+def _write(picture: Image.Image, target: Path) -> None:
+    partial = target.with_suffix(".part")
+    picture.save(partial, "PNG", compress_level=1)
+    partial.replace(target)
+
+
+def _kept(kind: Kind, folder: Path, key: str) -> Any:
+    """Return the decoder that the folder keeps for the same training, or None."""
     from safetensors import safe_open
-    from safetensors.torch import save_file
 
     file = folder / f"{kind.name}.safetensors"
-    key = f"{steps} {seed} {len(pictures)}"
-    if file.is_file():
-        with safe_open(file, "pt") as kept:
-            if kept.metadata().get("key") == key:
-                net = autoencoder(kind)
-                names = net.state_dict().keys()
-                net.load_state_dict({name: kept.get_tensor(name) for name in names})
-                return net.eval()
-    net = trained(kind, pictures, steps=steps, seed=seed)
+    if not file.is_file():
+        return None
+    with safe_open(file, "pt") as kept:
+        if kept.metadata().get("key") != key:
+            return None
+        net = autoencoder(kind)
+        net.load_state_dict({name: kept.get_tensor(name) for name in net.state_dict()})
+    return net.eval()
+
+
+def _keep(net: Any, kind: Kind, folder: Path, key: str) -> None:
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
+    partial = folder / f"{kind.name}.part"
     save_file(dict(net.state_dict()), partial, metadata={"key": key})
-    partial.replace(file)
-    return net
+    partial.replace(folder / f"{kind.name}.safetensors")

@@ -65,20 +65,26 @@ def read(where: Path, *, both: bool = True) -> list[Sample]:
 
 
 def _table(path: Path) -> list[Sample]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        missing = {"file", "label"} - set(rows.fieldnames or ())
-        if missing:
-            raise UserError(f"{path}: expected a column {sorted(missing)[0]!r}")
-        return [
-            Sample(
-                path.parent / row["file"],
-                _label(row["label"], f"{path}, line {rows.line_num}"),
-                row.get("source") or row["label"],
-                row.get("generator") or "",
-            )
-            for row in rows
-        ]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _rows(csv.DictReader(file), path)
+    except (UnicodeDecodeError, csv.Error) as err:
+        raise UserError(f"{path}: expected a CSV table in UTF-8, or a folder: {err}") from err
+
+
+def _rows(rows: "csv.DictReader[str]", path: Path) -> list[Sample]:
+    missing = {"file", "label"} - set(rows.fieldnames or ())
+    if missing:
+        raise UserError(f"{path}: expected a column {sorted(missing)[0]!r}")
+    return [
+        Sample(
+            path.parent / (row["file"] or ""),
+            _label(row["label"] or "", f"{path}, line {rows.line_num}"),
+            row.get("source") or row["label"],
+            row.get("generator") or "",
+        )
+        for row in rows
+    ]
 
 
 def _folders(path: Path) -> list[Sample]:
@@ -166,16 +172,18 @@ def thinned(samples: Sequence[Sample], most: int) -> list[Sample]:
     return [sample for number, sample in enumerate(samples) if number in kept]
 
 
-def balance(samples: Sequence[Sample]) -> NDArray[np.float64]:
+def balance(samples: Sequence[Sample], power: float = 0.5) -> NDArray[np.float64]:
     """Weigh samples so that both classes count alike and no source drowns the others.
 
-    A source counts as the square root of its size.
+    Args:
+        samples: pictures.
+        power: a source counts as its size to this power; 0 for each source alike.
 
     Returns:
         Weights with mean 1, shape `(N,)`.
     """
     sizes = Counter((sample.machine_made, sample.source) for sample in samples)
-    weights = np.array([sizes[s.machine_made, s.source] ** -0.5 for s in samples])
+    weights = np.array([sizes[s.machine_made, s.source] ** (power - 1) for s in samples])
     totals: dict[bool, Any] = defaultdict(float)
     for sample, weight in zip(samples, weights, strict=True):
         totals[sample.machine_made] += weight

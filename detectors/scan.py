@@ -45,7 +45,7 @@ class DetectorAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("detector",)
     stage: ClassVar[Stage] = Stage.STANDARD
     timeout_s: ClassVar[float] = 30.0
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -53,7 +53,7 @@ class DetectorAnalyzer(Analyzer):
         self.own: own_levels.OwnLevels | None = None
         if settings.detector_levels is not None:
             self.own = own_levels.load(
-                settings.detector_levels, self.model.sha256, self.model.card.thresholds
+                settings.detector_levels, self.model.version, self.model.card.thresholds
             )
 
     @property
@@ -62,8 +62,8 @@ class DetectorAnalyzer(Analyzer):
         return self.model.card.thresholds if self.own is None else self.own.thresholds
 
     def digest(self) -> str:
-        """The network, and the levels in use."""
-        return f"{self.model.sha256} {sorted(self.thresholds.items())}"
+        """The model, and the levels in use."""
+        return f"{self.model.version} {sorted(self.thresholds.items())}"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield `detector.scope`, and at most one accusation."""
@@ -74,8 +74,9 @@ class DetectorAnalyzer(Analyzer):
             return
         opinion = judge(pixels, self.thresholds)
         card = self.model.card
-        limits = levels(len(opinion.logits), self.thresholds)
-        details: dict[str, Any] = {"score": round(opinion.score, 3), "answer": opinion.answer.value}
+        limits = levels(len(opinion.first.logits), self.thresholds)
+        first = round(opinion.first.score, 3)
+        details: dict[str, Any] = {"score": first, "answer": opinion.answer.value}
         if opinion.answer in (Answer.ACCUSED, Answer.UNSTABLE):
             details |= {
                 "looks": [round(look, 3) for look in opinion.looks],
@@ -135,10 +136,11 @@ def _map(pixels: np.ndarray[Any, Any], opinion: Opinion) -> bytes:
     height, width = pixels.shape[:2]
     total = np.zeros((height, width), np.float32)
     count = np.zeros((height, width), np.float32)
-    for (x, y, w, h), logit in zip(opinion.tiles.boxes, opinion.logits, strict=True):
+    for (x, y, w, h), logit in zip(opinion.first.tiles.boxes, opinion.first.logits, strict=True):
         total[y : y + h, x : x + w] += logit
         count[y : y + h, x : x + w] += 1
-    heat = np.clip(np.where(count > 0, total / np.maximum(count, 1), opinion.score) / 8 + 0.5, 0, 1)
+    mean = float(opinion.first.logits.mean())
+    heat = np.clip(np.where(count > 0, total / np.maximum(count, 1), mean) / 8 + 0.5, 0, 1)
     scale = min(1.0, MAP_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)

@@ -1,15 +1,13 @@
 """A detector without a network: one weight for each number of `spectral_features`.
 
 It trains in seconds once the numbers are made, and says what it goes by. `Spectral` is a
-scikit-learn classifier. Its input is a list of paths, or rows of numbers that `describe` made:
-with rows, `clone`, pipelines and cross-validation describe each picture only once.
+scikit-learn classifier over paths or rows of numbers.
 
 A linear model was chosen on held-out sources: boosted and randomised trees on the same numbers
 did no better (docs/detectors.md, the spectral detector).
 """
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,9 +18,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from counterproof.detectors.deliveries import at_random
-from counterproof.detectors.estimator import LogitClassifier, read_model, write_model
-from counterproof.detectors.features import open_picture
+from counterproof.detectors.estimator import RowClassifier, read_model, write_model
 from counterproof.detectors.spectral_features import FAMILIES, NAMES, WIDTH, describe, family
 from counterproof.errors import MissingExtra, UserError
 from counterproof.weights import session_of
@@ -30,7 +26,7 @@ from counterproof.weights import session_of
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Reason", "Spectral", "rows_of"]
+__all__ = ["Reason", "Spectral"]
 
 REACH = 6.0
 """Deviations at which a number is cut, so that one odd number cannot decide alone."""
@@ -54,16 +50,7 @@ class Reason:
     weight: float
 
 
-def rows_of(pictures: Sequence[Path]) -> NDArray[np.float32]:
-    """Return the numbers of pictures as they are, shape `(N, WIDTH)`.
-
-    Raises:
-        ImageError: if a picture cannot be read.
-    """
-    return np.stack([describe(np.asarray(open_picture(Path(path)))) for path in pictures])
-
-
-class Spectral(LogitClassifier):
+class Spectral(RowClassifier):
     """Logistic regression over frequency and noise numbers of a picture.
 
     Args:
@@ -96,12 +83,7 @@ class Spectral(LogitClassifier):
             ImageError: if a picture cannot be read.
             UserError: if rows have another width.
         """
-        labels = np.asarray(y, bool)
-        given = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, float)
-        rows = _as_rows(X)
-        if rows is None:
-            rows = self._delivered(X)
-            labels, given = (np.repeat(item, self.deliveries) for item in (labels, given))
+        rows, labels, given = self.training_rows(_checked(X), y, sample_weight)
         centre, spread = rows.mean(0), rows.std(0) + 1e-4
         scaled = np.clip((rows - centre) / spread, -REACH, REACH)
         model = LogisticRegression(C=1 / self.penalty / 2, max_iter=200, tol=1e-5)
@@ -114,25 +96,22 @@ class Spectral(LogitClassifier):
         self.classes_ = np.array([False, True])
         return self
 
-    def _delivered(self, pictures: Sequence[Path]) -> NDArray[np.float32]:
-        rows = []
-        for number, path in enumerate(pictures):
-            picture = open_picture(Path(path))
-            rng = np.random.default_rng([self.seed, number])
-            for _ in range(self.deliveries):
-                rows.append(describe(np.asarray(at_random(picture, rng))))
-        return np.stack(rows)
+    def describe(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the numbers of one picture, see `spectral_features.describe`."""
+        return describe(pixels)
 
     def _run(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        rows = _as_rows(X)
-        if rows is None:
-            rows = rows_of(X)
+        rows = self.rows(_checked(X))
         logit, parts = _session(self.onnx_).run(None, {"numbers": rows})
         return np.asarray(logit, np.float64), np.asarray(parts, np.float64)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return the logit of each path or row, shape `(N,)`."""
         return self._run(X)[0]
+
+    def score_pixels(self, pixels: NDArray[np.uint8]) -> float:
+        """Return the logit of one picture, `uint8` RGB `(H, W, 3)`."""
+        return float(self.decision_function(describe(pixels)[None])[0])
 
     def explain(self, X: Any) -> list[Reason]:
         """Return what each family adds to the logit of one picture, the strongest first.
@@ -174,13 +153,11 @@ class Spectral(LogitClassifier):
         return made
 
 
-def _as_rows(X: Any) -> NDArray[np.float32] | None:
-    """Return `X` as rows of numbers, or None if it holds paths."""
-    if not isinstance(X, np.ndarray) or X.dtype.kind != "f":
-        return None
-    if X.ndim != 2 or X.shape[1] != WIDTH:
+def _checked(X: Any) -> Any:
+    """Return `X`, unless it holds rows of another width."""
+    if isinstance(X, np.ndarray) and X.dtype.kind == "f" and X.shape[1:] != (WIDTH,):
         raise UserError(f"expected rows of {WIDTH} numbers, got an array of shape {X.shape}")
-    return np.asarray(X, np.float32)
+    return X
 
 
 def _reasons(parts: NDArray[Any], measure: Any) -> list[Reason]:

@@ -24,7 +24,7 @@ from tests.detectors.drawn import encoded, textured
 def own(**changes: float) -> OwnLevels:
     model = weights.open(MODEL)
     thresholds = {**model.card.thresholds, **changes}
-    return OwnLevels(model.sha256, thresholds, 0.02, 100, 0, 3, 100, "2026-01-01")
+    return OwnLevels(model.version, thresholds, 0.02, 100, 0, 3, 100, "2026-01-01")
 
 
 def test_a_scan_goes_by_the_file_that_the_setting_names(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_files_that_are_not_levels_of_this_network_are_refused(tmp_path: Path) -
     card = weights.open(MODEL).card.thresholds
     replace(own(), model_sha256="00").save(path)
     with pytest.raises(UserError, match="another version of the detector"):
-        levels.load(path, weights.open(MODEL).sha256, card)
+        levels.load(path, weights.open(MODEL).version, card)
     for text in ("", "[]", "{}", json.dumps({"kind": levels.KIND, "thresholds": {}})):
         path.write_text(text)
         with pytest.raises(UserError, match=r"levels\.json: expected levels of"):
@@ -88,7 +88,7 @@ def test_calibrate_needs_photographs_and_writes_levels(tmp_path: Path) -> None:
     assert "12 photographs, 0 machine-made" in done.stdout
     assert "broken.jpg" in done.stderr
     model = weights.open(MODEL)
-    made = levels.load(path, model.sha256, model.card.thresholds)
+    made = levels.load(path, model.version, model.card.thresholds)
     assert made.thresholds["accuse"] == model.card.thresholds["accuse"]
     assert made.thresholds["small_accuse"] != model.card.thresholds["small_accuse"]
     assert made.thresholds["small_clear"] <= made.thresholds["small_keep"]

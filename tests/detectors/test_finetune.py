@@ -89,6 +89,18 @@ def test_training_moves_the_network_towards_its_labels(
     assert again[0] == pytest.approx(scores[0], nan_ok=True)
 
 
+def test_a_view_is_the_mean_of_its_tiles(kept: "Kept") -> None:
+    from counterproof.detectors import finetune
+
+    views = finetune.means(kept.table, [1, 2])
+    assert sorted(set(zip(views.picture.tolist(), views.delivery.tolist(), strict=True))) == [
+        (picture, delivery) for picture in (1, 2) for delivery in range(4)
+    ]
+    own = (kept.table.picture == 2) & (kept.table.delivery == 0)
+    (found,) = views.values[(views.picture == 2) & (views.delivery == 0)]
+    assert found == pytest.approx(kept.table.values[own].astype(np.float32).mean(0), abs=1e-3)
+
+
 def test_the_file_answers_as_the_network_does(kept: "Kept", samples: list[Sample]) -> None:
     import onnxruntime
     import torch

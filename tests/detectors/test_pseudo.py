@@ -11,6 +11,7 @@ from PIL import Image
 from counterproof.app.detectors import detectors
 from counterproof.detectors import pseudo
 from counterproof.detectors.pseudo import KINDS, Kind
+from counterproof.detectors.samples import Sample
 from counterproof.errors import UserError
 from tests.detectors.drawn import textured
 
@@ -45,8 +46,10 @@ def test_training_brings_the_scene_back(photographs: list[Path]) -> None:
     kind = Kind(2, "nearest", "noisy", True)
     pixels = textured(130, 150, 0)
     errors = []
+    pool = pseudo.patches(photographs)
+    assert pool.shape == (80, pseudo.PATCH, pseudo.PATCH, 3)
     for steps in (0, 30):
-        net = pseudo.trained(kind, photographs, steps=steps, batch=2)
+        net = pseudo.trained(kind, pool, steps=steps, batch=2)
         made = pseudo.decoded(net, pixels).astype(float)
         errors.append(float(np.abs(made - pixels).mean()))
     assert errors[1] < 0.7 * errors[0]
@@ -59,23 +62,28 @@ def test_pictures_are_written_once_with_their_table(
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     kinds = (Kind(2, "shuffle"), Kind(4, "transposed"))
-    given = [*photographs, broken]
+    given = [Sample(path, False, "camera") for path in (*photographs, broken)]
     out = tmp_path / "out"
     table = pseudo.write_pictures(given, out, kinds=kinds, steps=1, told=told.append)
     with table.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["source"] for row in rows] == [
+    made = [row for row in rows if row["label"] == "fake"]
+    assert [row["source"] for row in made] == [
         f"pseudo-{kinds[number // 2].name}" for number in range(4)
     ]
+    assert [row["source"] for row in rows if row["label"] == "real"] == ["camera"] * 4
+    for row in rows:
+        with Image.open(out / row["file"]) as opened:
+            assert opened.size == (150, 130)
     assert all((out / row["file"]).is_file() for row in rows)
     assert any("broken.png" in text for text in told)
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("*.*") if path != table}
-    (out / rows[0]["file"]).unlink()
+    (out / made[0]["file"]).unlink()
     pseudo.write_pictures(given, out, kinds=kinds, steps=1)
     again = {path: path.stat().st_mtime_ns for path in kept}
-    assert sum(kept[path] != again[path] for path in kept) == 1  # the decoder was kept
+    assert sum(kept[path] != again[path] for path in kept) == 2  # the decoder was kept
     with pytest.raises(UserError, match="readable photographs"):
-        pseudo.write_pictures([broken], out)
+        pseudo.write_pictures(given[-1:], out)
 
 
 def test_the_recipe_takes_photographs_alone(photographs: list[Path], tmp_path: Path) -> None:
@@ -86,5 +94,5 @@ def test_the_recipe_takes_photographs_alone(photographs: list[Path], tmp_path: P
     command = ["train", str(tmp_path / "set"), "-o", str(tmp_path / "out"), "--recipe", "pseudo"]
     done = CliRunner().invoke(detectors, [*command, "--steps", "1"], catch_exceptions=False)
     assert done.exit_code == 0
-    assert len(list((tmp_path / "out" / "pictures").iterdir())) == 2
+    assert len(list((tmp_path / "out" / "pictures").iterdir())) == 4
     assert len(list((tmp_path / "out" / "decoders").iterdir())) == 2

@@ -42,6 +42,15 @@ def test_too_few_sources_are_named() -> None:
         folds(made_up(), 7, 0)
 
 
+def test_each_source_can_count_alike() -> None:
+    samples = made_up()
+    weights = balance(samples, power=0)
+    totals = {s.source: 0.0 for s in samples}
+    for sample, weight in zip(samples, weights, strict=True):
+        totals[sample.source] += weight
+    assert list(totals.values()) == pytest.approx([len(samples) / 12] * 12)
+
+
 def test_classes_count_alike_and_large_sources_do_not_drown_small_ones() -> None:
     samples = made_up()
     weights = balance(samples)
@@ -88,3 +97,10 @@ def test_folders_are_read(tmp_path: Path) -> None:
         path.touch()
     found = [(sample.machine_made, sample.source, sample.path.name) for sample in read(tmp_path)]
     assert found == [(True, "model", "c.webp"), (False, "one", "a.jpg"), (False, "two", "b.png")]
+
+
+def test_a_picture_is_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(UserError, match=r"picture\.jpg: expected a CSV table in UTF-8"):
+        read(path)

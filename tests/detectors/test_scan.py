@@ -11,9 +11,10 @@ from PIL import Image
 from counterproof import weights
 from counterproof.audit.verdict import decide
 from counterproof.detectors import detector, scan
-from counterproof.detectors.detector import Answer, again, judge, probability, reasons, score
-from counterproof.detectors.features import MODEL, PARTS, WIDTH, describe, parts
+from counterproof.detectors.detector import Answer, again, judge, look, probability, reasons
+from counterproof.detectors.features import MODEL, PARTS, WIDTH, describe, families, parts
 from counterproof.detectors.scope import UNTESTED
+from counterproof.detectors.spectral_features import FAMILIES
 from counterproof.detectors.tiles import MIN_SIDE
 from counterproof.findings import Blob, Claim, Finding, Status
 from counterproof.images import ImageFile
@@ -118,33 +119,41 @@ def test_an_accusation_comes_with_its_map_and_reasons(monkeypatch: pytest.Monkey
     (accusing,) = (
         item for item in seen if isinstance(item, Finding) and item.claim is Claim.SYNTHETIC
     )
-    assert set(accusing.details["goes_by"]) <= set(PARTS)
+    assert set(accusing.details["goes_by"]) <= {*PARTS, *FAMILIES}
     assert accusing.details["strongest_at"] in ("full", "half")
 
 
-def test_parts_sum_to_the_logit_but_for_a_usual_tile() -> None:
-    looks = [judge(textured(300, 300, seed)) for seed in (1, 2, 3)]
-    rest = [look.score - float(parts(look.features).sum()) for look in looks]
+def test_parts_and_families_sum_to_the_score_but_for_a_usual_picture() -> None:
+    rest = []
+    for seed in (1, 2, 3):
+        seen = look(textured(300, 300, seed))
+        rest.append(seen.score - parts(seen.features).sum() - sum(seen.families.values()))
     assert np.ptp(rest) == pytest.approx(0, abs=0.01)
 
 
-def test_reasons_are_the_parts_that_speak_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_are_what_speaks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     adds = np.array([0.5, 3.0, -2.0, 1.5, 0.0], np.float32)
+    families = {"colours": 2.0, "blocks": -1.0}
     monkeypatch.setattr(detector, "parts", lambda features: adds)
+    monkeypatch.setattr(detector, "families", lambda pixels: (0.0, families))
     opinion = judge(textured(300, 300))
-    assert reasons(opinion) == ["texture", "shapes"]
+    assert reasons(opinion) == ["texture", "colours", "shapes"]
     adds[:] = -1
+    families["colours"] = 0.0
     assert reasons(opinion) == []
 
 
-def test_the_bundled_network_gives_what_it_gave() -> None:
+def test_the_bundled_models_give_what_they_gave() -> None:
     """Golden values of the bundled weights; they change only with a new version of the card."""
-    features, logits = describe(score(textured(300, 300))[0].pixels)
+    picture = textured(300, 300)
+    features, logits = describe(look(picture).tiles.pixels)
     assert features.shape == (4, WIDTH)
     assert pytest.approx(logits.tolist(), abs=0.02) == GOLDEN
+    assert families(picture)[0] == pytest.approx(GOLDEN_ADDED, abs=0.02)
 
 
-GOLDEN = [-4.8346, -4.7148, -4.4627, -5.006]
+GOLDEN = [-7.3141, -6.9667, -7.0136, -7.2833]
+GOLDEN_ADDED = -2.2716
 
 
 def test_looks_are_the_same_at_every_call_and_large_enough() -> None:

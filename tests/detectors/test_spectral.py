@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from counterproof.app.detectors import detectors
+from counterproof.detectors import spectral_features
 from counterproof.detectors.spectral_features import (
     FAMILIES,
     NAMES,
@@ -46,6 +47,14 @@ def test_numbers_are_finite_and_the_same_at_every_call(shape: tuple[int, int]) -
 def test_a_picture_that_is_too_small_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 64 pixels"):
         describe(textured(63, 200))
+
+
+@pytest.mark.parametrize("side", [64, 256])
+def test_a_high_quantile_is_the_one_of_numpy(side: int) -> None:
+    values = np.random.default_rng(side).normal(size=side * side).astype(np.float32)
+    expected = np.quantile(values, 0.9995)
+    assert spectral_features._high_quantile(values, 0.9995) == pytest.approx(expected, abs=1e-6)
+    assert spectral_features._high_quantile(values, 0.5) == pytest.approx(np.median(values))
 
 
 def test_numbers_measure_what_their_names_say() -> None:
@@ -161,6 +170,13 @@ def test_recipes_train_resume_and_stack(table: Path, tmp_path: Path) -> None:
     assert done.stdout.count("weight of") == 2
     stacked = json.loads((both / "stack.json").read_text())
     assert sum(stacked["members"].values()) > 0
+    for folder in (one, both):
+        own = ["evaluate", str(table), "--model", str(folder), "--treatment", "JPEG 90"]
+        found = run.invoke(detectors, [*own, "--format", "json"], catch_exceptions=False)
+        assert json.loads(found.stdout)["scorer"] == str(folder)
+        assert json.loads(found.stdout)["treated"][0]["pooled_area"] > 0.9
+    refused = run.invoke(detectors, ["evaluate", str(table), "--model", str(tmp_path)])
+    assert "expected a folder that `counterproof detectors train` wrote" in str(refused.exception)
     (one / "held-out.jsonl").write_text("")
     refused = run.invoke(detectors, command)
     assert "expected held-out scores of the same table" in str(refused.exception)

@@ -48,7 +48,7 @@ def test_deliveries_are_the_same_for_the_same_state() -> None:
 def test_a_planted_sign_is_found_on_sources_never_seen(table: Path, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("onnx")
-    command = ["train", str(table), "-o", str(tmp_path / "out"), "--folds", "3", "--recipe", "head"]
+    command = ["train", str(table), "-o", str(tmp_path / "out"), "--folds", "3"]
     done = CliRunner().invoke(detectors, command, catch_exceptions=False)
     assert done.exit_code == 0
     written = json.loads((tmp_path / "out" / "training.json").read_text())
@@ -56,9 +56,9 @@ def test_a_planted_sign_is_found_on_sources_never_seen(table: Path, tmp_path: Pa
     assert areas["found_at_5_whole"] > 0.9
     rows = (tmp_path / "out" / "held-out.jsonl").read_text().splitlines()
     assert len([json.loads(row) for row in rows]) == 24
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "features").iterdir()}
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "views").iterdir()}
     CliRunner().invoke(detectors, command, catch_exceptions=False)
-    assert kept == {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "features").iterdir()}
+    assert kept == {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "views").iterdir()}
 
 
 def test_the_head_is_an_estimator_that_saves_and_loads(table: Path, tmp_path: Path) -> None:
@@ -116,6 +116,15 @@ def test_evaluate_writes_a_page_and_names_what_it_skipped(table: Path, tmp_path:
     text = page.read_text()
     assert text.count("<svg") == 4
     assert "http" not in text
+
+
+def test_a_set_too_small_for_an_area_says_so(table: Path) -> None:
+    done = CliRunner().invoke(
+        detectors, ["evaluate", str(table), "--treatment", "JPEG 70"], catch_exceptions=False
+    )
+    assert "–, over all pictures" in done.stdout
+    assert "no source has 20 machine-made pictures" in done.stdout
+    assert "nan" not in done.stdout
 
 
 def test_another_scorer_is_run_and_its_failure_is_named(table: Path) -> None:
