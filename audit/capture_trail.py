@@ -32,6 +32,7 @@ _EDITORS = re.compile(
     r"photo editor|photos editor|corel|aperture|iphoto|acorn|nik collection|topaz|instagram",
     re.IGNORECASE,
 )
+_COMPARED = 256  # pixels a side
 _ASPECT = 0.06  # of difference: previews have bars, and sides that are whole numbers
 
 
@@ -47,7 +48,7 @@ def disagreements(image: "ImageFile") -> Iterator[str]:
     Yields:
         `size` (the stored size is not the picture's), `time` (changed after capture),
         `program` (an editor names itself), `history` (steps of editing are listed),
-        `preview` (the preview has another shape).
+        `preview` (the preview has another shape, and shows something else).
     """
     exif = image.exif_directories
     if exif is None:
@@ -64,7 +65,7 @@ def disagreements(image: "ImageFile") -> Iterator[str]:
         yield "program"
     if any(b"stEvt:softwareAgent" in block.data for block in image.blocks("xmp", "xmp_extended")):
         yield "history"
-    if _preview_differs(exif, width, height):
+    if _preview_differs(exif, width, height) and not _shows_the_same(image, exif.thumbnail()):
         yield "preview"
 
 
@@ -80,6 +81,20 @@ def _preview_differs(exif: "Exif", width: int, height: int) -> bool:
     if min(abs(other - 4 / 3), abs(other - 3 / 2), abs(other - 3 / 4)) < 0.04:
         return False  # EXIF asks for 160 × 120, whatever the picture's shape
     return abs(own / other - 1) > _ASPECT and abs(own * other - 1) > _ASPECT
+
+
+def _shows_the_same(image: "ImageFile", preview: bytes) -> bool:
+    """Tell whether a preview of another shape shows the picture, squeezed or cut by the camera."""
+    from counterproof.audit.facts import compare_thumbnail
+    from counterproof.errors import ImageError
+    from counterproof.images import ImageFile
+
+    try:
+        views = image.luminance(_COMPARED), ImageFile.open(preview).luminance(_COMPARED)
+    except ImageError:
+        return False
+    differs, compared = compare_thumbnail(*views, image.orientation)
+    return bool(compared) and not differs
 
 
 def _moment(text: str) -> dt.datetime | None:

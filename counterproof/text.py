@@ -3,7 +3,8 @@
 A catalogue has these tables, with the same keys in every language:
 
     status   status → {short, says, means, does_not_mean, next}
-    code     code, or *.state → {says, means, does_not_mean, innocent?, detailed?, claimed?}
+    code     code, or *.state → {says, means, does_not_mean, innocent?, detailed?, claimed?,
+             claimed_plainly?}
     answer   question.word → {says, means}
     ui       key → sentence with {placeholders}
 
@@ -12,8 +13,8 @@ a heading ("Does not mean: that …"). None of them has placeholders, but for `{
 entries `*.state`. What a finding says of *this* picture goes into `detailed`: the sentence
 `says` with `{placeholders}` named like keys of the finding's details (`{signer.name}` goes down
 into objects). It is used when the finding has all of them, `says` otherwise, so an analyzer may
-leave any of them out. `claimed` is tried before it, for a finding that claims something, and
-may quote `{claim}`. A value, or an item of a list, that is a word of ours, such as a cause, is put
+leave any of them out. `claimed` and then `claimed_plainly` are tried before it, for a finding that
+claims something, and may quote `{claim}`. A value, or an item of a list, that is a word of ours, such as a cause, is put
 in the reader's language where `ui` has it as `name.value`: `cause.truncated`, `claim.synthetic`.
 
 Details come out of untrusted files. They are put in as plain text, once, never as a format:
@@ -42,6 +43,7 @@ MAX_QUOTE = 120
 MAX_ITEMS = 5
 """Most items of a list that a sentence quotes."""
 
+_FILLED = ("claimed", "claimed_plainly", "detailed")  # the first that can be filled is said
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*)\}")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
@@ -85,8 +87,8 @@ class Catalogue:
             said = self._fill(self.tables["ui"]["finding.unknown"], values)
             return {"says": said or found.code, "means": "", "does_not_mean": ""}
         entry = self.code(found.code)
-        filled = [self._fill(entry.pop(name, ""), values) for name in ("claimed", "detailed")]
-        return entry | {"says": filled[0] or filled[1] or entry["says"]}
+        filled = [self._fill(entry.pop(name, ""), values) for name in _FILLED]
+        return entry | {"says": next(filter(None, filled), entry["says"])}
 
     def sentence(self, found: Finding | Relation) -> str:
         """Return what one finding or relation says, in one sentence."""

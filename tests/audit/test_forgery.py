@@ -1,6 +1,7 @@
 """Copies inside a picture and foreign block grids, on pictures made here."""
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,22 @@ def with_exif(width: int, software: str = "", changed: str = "2024:05:01 10:00:0
     ],
 )
 def test_what_a_file_says_of_itself_fits_or_not(data: bytes, said: list[str]) -> None:
+    assert list(disagreements(ImageFile.open(data))) == said
+
+
+@pytest.mark.parametrize(("width", "said"), [(480, []), (240, ["preview"])])
+def test_a_preview_of_another_shape(width: int, said: list[str]) -> None:
+    """Squeezed as some telephones write it, or of a picture that was cut later."""
+    whole, out = Image.fromarray(textured(1)), io.BytesIO()
+    whole.resize((160, 128)).save(out, "JPEG")
+    preview = out.getvalue()
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<HI", 0, 14) + struct.pack("<H", 2)
+    tiff += struct.pack("<HHII", 0x0201, 4, 1, 44)
+    tiff += struct.pack("<HHII", 0x0202, 4, 1, len(preview)) + b"\0" * 4 + preview
+    body, out = b"Exif\0\0" + tiff, io.BytesIO()
+    whole.crop((0, 0, width, 360)).save(out, "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    data = out.getvalue()[:2] + segment + out.getvalue()[2:]
     assert list(disagreements(ImageFile.open(data))) == said
 
 

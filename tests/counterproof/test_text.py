@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("counterproof", "provenance", "audit", "app", "detectors", "generators")
 CODE = re.compile(rf"(?:{'|'.join(PREFIXES)})(?:\.[a-z0-9_]+)+")
 STATES = ("failed", "timeout", "skipped")
-PARTS = ("says", "claimed", "detailed", "means", "does_not_mean", "innocent")
+PARTS = ("says", "claimed", "claimed_plainly", "detailed", "means", "does_not_mean", "innocent")
 
 # Strings that have the form of a code and are none: a blob, a fact, and the names of boxes,
 # assertions and actions in the C2PA standard (2.4, §18 and §19).
@@ -165,7 +165,7 @@ def test_entries_have_their_parts(language: str) -> None:
         assert CODE.fullmatch(code) or code in {f"*.{state}" for state in STATES}, code
         for part, text in entry.items():
             allowed = {"prefix"} if code.startswith("*.") else set()
-            if part not in ("claimed", "detailed"):
+            if part not in ("claimed", "claimed_plainly", "detailed"):
                 assert placeholders(text) <= allowed, f"{code}.{part}"
         if "detailed" in entry:
             assert placeholders(entry["detailed"]) - {"prefix", "claim"}, code
@@ -279,7 +279,10 @@ def test_sentence_says_what_a_finding_claims() -> None:
         said = words.sentence(Finding("c2pa", "c2pa.manifest.intact", claim, details=signer))
         assert f"says: {words.ui(f'claim.{claim}')}." in said
     shy = Finding("c2pa", "c2pa.manifest.intact", Claim.SYNTHETIC)
-    assert words.sentence(shy) == words.code("c2pa.manifest.intact")["says"]
+    plainly = words.sentence(shy)
+    assert plainly.startswith("An intact Content Credential says: made by a model.")
+    quiet = Finding("c2pa", "c2pa.manifest.intact")
+    assert words.sentence(quiet) == words.code("c2pa.manifest.intact")["says"]
     assert set(words.describe(silent)) <= {"says", "means", "does_not_mean", "innocent"}
 
 
