@@ -14,8 +14,9 @@ entries `*.state`. What a finding says of *this* picture goes into `detailed`: t
 `says` with `{placeholders}` named like keys of the finding's details (`{signer.name}` goes down
 into objects). It is used when the finding has all of them, `says` otherwise, so an analyzer may
 leave any of them out. `claimed` and then `claimed_plainly` are tried before it, for a finding that
-claims something, and may quote `{claim}`. A value, or an item of a list, that is a word of ours, such as a cause, is put
-in the reader's language where `ui` has it as `name.value`: `cause.truncated`, `claim.synthetic`.
+claims something, and may quote `{claim}`. A value, or an item of a list, that is a word of ours,
+such as a cause, is put in the reader's language where `ui` has it as `name.value`:
+`cause.truncated`, `claim.synthetic`.
 
 Details come out of untrusted files. They are put in as plain text, once, never as a format:
 control characters shown as escapes, on one line, cut to `MAX_QUOTE` characters. Escaping for
