@@ -55,7 +55,8 @@ class Treated:
         treatment: its name, see `deliveries.TREATMENTS`.
         photographs: how many were scored.
         machine_made: how many were scored.
-        source_area: mean over sources of the area under the ROC curve.
+        source_area: mean over sources of the area under the ROC curve; over all pictures where
+            `areas` is empty, no source being large enough.
         pooled_area: the same over all pictures at once.
         average_precision: area under precision and recall, pooled.
         found_at_1, found_at_5: true positive rate where 1 % or 5 % of photographs are accused.
@@ -236,7 +237,7 @@ def _treated(
         treatment,
         int((~labels).sum()),
         int(labels.sum()),
-        measures.resampled(measures.source_mean, scores, labels, sources),
+        measures.resampled(measures.headline(labels, sources), scores, labels, sources),
         measures.roc_area(scores[~labels], scores[labels]),
         measures.average_precision(scores, labels),
         measures.true_positive_rate(scores, labels, 0.01),

@@ -1,6 +1,5 @@
 """Shows an evaluation: a table for the terminal, one HTML page with its plots."""
 
-import math
 from html import escape
 
 import numpy as np
@@ -37,7 +36,7 @@ def table(found: Evaluation) -> str:
     for row in found.treated:
         accused = "" if row.accused is None else f"   photographs accused {row.accused}"
         lines.append(
-            f"  {row.treatment:<14} {_area(row)}   TPR at 5 % FPR {row.found_at_5:.3f}   "
+            f"  {row.treatment:<14} {row.source_area}   TPR at 5 % FPR {row.found_at_5:.3f}   "
             f"n {row.photographs} + {row.machine_made}{accused}"
         )
         lines.append(f"  {'':<14} without content: {_baselines(row.nuisances)}")
@@ -45,22 +44,14 @@ def table(found: Evaluation) -> str:
     lines += [f"  {name:<22} {_number(value)}" for name, value in found.nuisances.items()]
     if FOREST not in found.nuisances:
         lines.append(f"  {FOREST:<22} not made: needs the extra [train] and two sources a class")
-    if any(math.isnan(row.source_area.value) for row in found.treated):
-        lines.append(
-            f"–: no source has {LEAST} machine-made pictures, which an area of its own takes"
-        )
+    if any(not row.areas for row in found.treated):
+        lines.append(f"areas over all pictures: no source has {LEAST} machine-made pictures")
     lines += [f"skipped: {text}" for text in found.skipped]
     return "\n".join(lines)
 
 
-def _area(row: Treated) -> str:
-    if math.isnan(row.source_area.value):
-        return f"–, over all pictures {row.pooled_area:.3f}"
-    return str(row.source_area)
-
-
 def _number(value: float | None) -> str:
-    return "" if value is None else "–" if math.isnan(value) else f"{value:.3f}"
+    return "" if value is None else f"{value:.3f}"
 
 
 def _baselines(areas: dict[str, float]) -> str:
@@ -82,6 +73,11 @@ def page(found: Evaluation) -> str:
     )
     first = found.treated[0]
     sources, generators = _areas(first.areas), _areas(first.areas_by_generator)
+    by_source = (
+        f"<h2>By source of machine-made pictures</h2><table>{sources}</table>"
+        if sources
+        else f"<p>Areas are over all pictures: no source has {LEAST} machine-made ones.</p>"
+    )
     by_generator = f"<h2>By generator</h2><table>{generators}</table>" if generators else ""
     accused = "".join(
         f"<tr><td>{escape(name)}</td><td>{_bar(share.value)}</td><td>{escape(str(share))}</td></tr>"
@@ -95,11 +91,12 @@ def page(found: Evaluation) -> str:
 <meta name="viewport" content="width=device-width">
 <title>Evaluation of {escape(found.scorer)}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem;
   color-scheme: light dark; }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
-td, th {{ padding: .3rem .7rem; text-align: left; border-bottom: 1px solid #8884; }}
-figure {{ display: inline-block; margin: 1rem 2rem 1rem 0; }}
+td, th {{ padding: .3rem .5rem; text-align: left; border-bottom: 1px solid #8884; }}
+th {{ font-size: .85rem; }}
+figure {{ display: inline-block; width: {_SIDE}px; margin: 1rem 1rem 1rem 0; vertical-align: top; }}
 svg {{ width: {_SIDE}px; height: {_SIDE}px; overflow: visible; }}
 .bar {{ display: inline-block; height: .7rem; background: #4a7ba6; }}
 </style></head><body>
@@ -115,8 +112,7 @@ the forest joins them and is asked only of sources that it was not trained on. T
 names the strongest that saw the same view as the scorer. A score that does not beat them is not
 evidence.</p>
 <table>{baselines}</table>
-<h2>By source of machine-made pictures</h2><table>{sources}</table>
-{by_generator}{by_photographs}
+{by_source}{by_generator}{by_photographs}
 </body></html>
 """
 
@@ -133,7 +129,7 @@ def _cells(row: Treated) -> str:
         row.treatment,
         str(row.photographs),
         str(row.machine_made),
-        _area(row),
+        str(row.source_area),
         _strongest(row.nuisances),
         _number(row.pooled_area),
         _number(row.average_precision),
@@ -158,12 +154,15 @@ def _arrays(found: Evaluation) -> tuple[np.ndarray, np.ndarray]:
     return labels[seen], scores[seen]
 
 
-def _figure(title: str, across: str, upward: str, points: list[tuple[float, float]]) -> str:
-    """Draw one line in a unit square."""
+def _figure(
+    title: str, across: str, upward: str, points: list[tuple[float, float]], diagonal: bool = False
+) -> str:
+    """Draw one line in a unit square; the diagonal is where a scorer tells or errs nothing."""
+    line = f'<path d="M0 {_SIDE}L{_SIDE} 0" stroke="#8888" stroke-dasharray="4"/>' * diagonal
     path = " ".join(f"{x * _SIDE:.1f},{(1 - y) * _SIDE:.1f}" for x, y in points)
     return (
         f'<figure><svg role="img" aria-label="{escape(title)}" viewBox="0 0 {_SIDE} {_SIDE}">'
-        f'<rect width="{_SIDE}" height="{_SIDE}" fill="none" stroke="#8888"/>'
+        f'<rect width="{_SIDE}" height="{_SIDE}" fill="none" stroke="#8888"/>{line}'
         f'<polyline points="{path}" fill="none" stroke="#4a7ba6" stroke-width="2"/></svg>'
         f"<figcaption>{escape(title)}<br>across: {escape(across)}, 0 to 1; "
         f"up: {escape(upward)}, 0 to 1</figcaption></figure>"
@@ -177,7 +176,7 @@ def _roc(found: Evaluation) -> str:
         (float((scores[~labels] > level).mean()), float((scores[labels] > level).mean()))
         for level in levels
     ]
-    return _figure("ROC", "photographs accused", "machine-made found", [*points, (1.0, 1.0)])
+    return _figure("ROC", "photographs accused", "machine-made found", [*points, (1, 1)], True)
 
 
 def _reliability(row: Treated) -> str:
@@ -185,7 +184,7 @@ def _reliability(row: Treated) -> str:
     if not row.reliability:
         return ""
     points = [(bin_.stated, bin_.seen) for bin_ in row.reliability]
-    return _figure("Reliability", "probability stated", "share that was machine-made", points)
+    return _figure("Reliability", "probability stated", "share that was machine-made", points, True)
 
 
 def _risk(row: Treated) -> str:

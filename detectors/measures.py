@@ -17,6 +17,7 @@ __all__ = [
     "average_precision",
     "calibration_error",
     "errors_of_the_surest",
+    "headline",
     "per_source",
     "reliability",
     "resampled",
@@ -74,6 +75,18 @@ def source_mean(scores: Floats, labels: Flags, sources: Names) -> float:
     """Return the mean of `per_source`; nan if no source is large enough."""
     found = per_source(scores, labels, sources)
     return float(np.mean(list(found.values()))) if found else float("nan")
+
+
+def headline(labels: Flags, sources: Names) -> Callable[[Floats, Flags, Names], float]:
+    """Return the measure that a set is large enough for.
+
+    That is `source_mean`, or the area over all pictures where no source of machine-made
+    pictures has `LEAST`.
+    """
+    _, counts = np.unique(sources[labels], return_counts=True)
+    if counts.max(initial=0) >= LEAST:
+        return source_mean
+    return lambda scores, own, _: roc_area(scores[~own], scores[own])
 
 
 def average_precision(scores: Floats, labels: Flags) -> float:

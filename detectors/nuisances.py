@@ -91,24 +91,25 @@ def _traits(picture: Image.Image, size_bytes: int, step: float) -> Traits:
 def areas(traits: Sequence[Traits], samples: Sequence[Sample]) -> dict[str, float]:
     """Return how far each trait, and a forest on all, separate the classes.
 
-    The figure is the one of the headline, the mean over sources of the area under the ROC
-    curve. A trait counts in whichever direction it separates better. The forest is asked only
-    of sources that it was not trained on; it is left out where scikit-learn is missing or a
-    class has only one source. About 1 s of CPU for 1,000 pictures.
+    The figure is that of the headline, see `measures.headline`. A trait counts in whichever
+    direction it separates better. The forest is asked only of sources that it was not trained
+    on; it is left out where scikit-learn is missing or a class has only one source. About 1 s
+    of CPU for 1,000 pictures.
     """
     labels = np.array([sample.machine_made for sample in samples], bool)
     sources = np.array([sample.source for sample in samples])
     table = np.array([astuple(row) for row in traits], float)
+    measure = measures.headline(labels, sources)
     found = {}
     for number, field in enumerate(fields(Traits)):
         if np.ptp(table[:, number]) > 0:
-            area = measures.source_mean(table[:, number], labels, sources)
+            area = measure(table[:, number], labels, sources)
             found[field.name.replace("_", " ")] = max(area, 1 - area)
     count = min(5, source_count(samples))
     if count < 2:
         return found
     with contextlib.suppress(ModuleNotFoundError):
-        found[FOREST] = measures.source_mean(_forest(table, samples, count), labels, sources)
+        found[FOREST] = measure(_forest(table, samples, count), labels, sources)
     return found
 
 

@@ -4,7 +4,6 @@ Each shortfall is one sentence with the figures that it rests on. None means tha
 is passed, on this set; it never means that the detector is good enough for another.
 """
 
-import math
 from collections.abc import Mapping
 
 from counterproof.detectors import measures
@@ -34,7 +33,7 @@ def shortfalls(found: Evaluation) -> list[str]:
             raise MissingExtra("the gate's random forest (scikit-learn)", "train") from err
         raise UserError("the gate needs at least 2 sources of each class, to hold sources out")
     first = found.treated[0]
-    if not math.isfinite(first.source_area.value):
+    if not first.areas:
         raise UserError(f"the gate needs a source of {measures.LEAST} machine-made pictures")
     sentences = [text for row in found.treated for text in _beaten(row, row.nuisances, "same view")]
     return [*_beaten(first, found.nuisances, "files as found"), *sentences]

@@ -122,8 +122,7 @@ def test_a_set_too_small_for_an_area_says_so(table: Path) -> None:
     done = CliRunner().invoke(
         detectors, ["evaluate", str(table), "--treatment", "JPEG 70"], catch_exceptions=False
     )
-    assert "–, over all pictures" in done.stdout
-    assert "no source has 20 machine-made pictures" in done.stdout
+    assert "areas over all pictures: no source has 20 machine-made pictures" in done.stdout
     assert "nan" not in done.stdout
 
 
