@@ -174,7 +174,7 @@ def main() -> None:
         say(f"with the spectral detector, {share} to 1", share=share)
     say("sources by the root of their size", power=0.5)
     say("depths by their width", scale=1.0)
-    say("both, and a tenth of the penalty", power=0.5, scale=1.0, penalty=3e-3)
+    say("both, and a fifth of the penalty", power=0.5, scale=1.0, penalty=3e-3)
     for penalty in (PENALTY * 3, PENALTY / 3):
         say(f"penalty {penalty:.3f}", penalty=penalty)
     for count in (1, 2, 4, 8, 16):

@@ -107,15 +107,17 @@ def described_twice(
         UserError: if no picture can be read.
     """
     from counterproof.detectors.head import Head
+    from counterproof.detectors.network_file import with_head
     from counterproof.detectors.spectral_features import VERSION, describe
 
     head = Head()
+    bare = with_head(weights.open(MODEL).read(), np.zeros(WIDTH), 0.0)  # heads change no feature
     rows = joined(
         shards(
             samples,
             lambda view: np.concatenate([head.describe(view), describe(view)])[None],
             folder / "views",
-            name=f"network {weights.open(MODEL).sha256[:12]}, spectral {VERSION}",
+            name=f"network {hashlib.sha256(bare).hexdigest()[:12]}, spectral {VERSION}",
             seed=recipe.seed,
             told=told,
         )
