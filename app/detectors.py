@@ -74,7 +74,7 @@ def train(
     steps: int | None,
     seed: int,
 ) -> None:
-    r"""Train a detector on TABLE and write the model, its levels and held-out scores.
+    """Train a detector on TABLE and write the model, its levels and held-out scores.
 
     \b
     default   the bundled detector: a head on a pretrained network, and spectral numbers
@@ -88,7 +88,7 @@ def train(
 
     What was made of the pictures is kept in FOLDER, so that the same command goes on where it
     stopped.
-    """
+    """  # noqa: D301 - \b keeps the lines of the help apart
     from counterproof.detectors import samples as data
 
     try:
