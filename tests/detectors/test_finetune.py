@@ -127,3 +127,20 @@ def test_what_was_kept_is_not_made_again(samples: list[Sample], tmp_path: Path) 
     finetune.gather(samples[:2], tmp_path, 0)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(before) == 2
+
+
+@pytest.mark.slow
+def test_the_recipe_writes_what_evaluate_can_measure(samples: list[Sample], tmp_path: Path) -> None:
+    from counterproof.detectors.recipes import tuned
+    from counterproof.detectors.trained import open_trained
+    from counterproof.detectors.training import Recipe
+
+    told: list[str] = []
+    made = tuned(samples, tmp_path, Recipe(folds=2), told.append, steps=2)
+    assert made.thresholds.keys() >= {"accuse", "small_accuse"}
+    own = open_trained(tmp_path)
+    scores = [own.score(np.asarray(Image.open(sample.path))) for sample in samples]
+    assert min(scores[1::2]) > max(scores[::2])
+    before = len(told)
+    tuned(samples, tmp_path, Recipe(folds=2), told.append, steps=2)
+    assert not any("skipped" in text or "step" in text for text in told[before:])
