@@ -175,8 +175,8 @@ def write_model(
 
     tensors = {f"average.{key}": value for key, value in net.state_dict().items()}
     if prior is not None:
-        held = (("means", prior.means), ("factors", prior.factors), ("weights", prior.weights))
-        tensors |= {f"prior.{name}": torch.from_numpy(value) for name, value in held}
+        held = {name: getattr(prior, name) for name in prior.__slots__}
+        tensors |= {f"prior.{name}": torch.from_numpy(value) for name, value in held.items()}
     kept = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     header = _header(config, progress, {})
     write_whole(path, save(kept, {"counterproof": json.dumps(header)}))

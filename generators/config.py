@@ -132,13 +132,13 @@ class VaeConfig(CriticConfig):
         channels: from half the size downwards.
         shift: pixels by which training pictures are moved at most.
         smooth: whether the decoder ends with a small blur, which no grid of two pixels passes.
-        components: Gaussians of the mixture that is fitted to the latents afterwards.
+        components: Gaussians that are fitted to the latents afterwards, each to a part of a class.
         critic_from: pictures after which a discriminator joins; 0 for never.
         critic_weight: of its slope at a picture, against the slope of the likelihood.
         critic_channels: of the discriminator at 4, 8, … pixels, up to half the size.
         classes: number of classes that it tells apart; 0 for none.
-        drawn_from: pictures after which it also judges what is drawn from a density of the
-            latents, a Gaussian for each class, which then is the one that ships; 0 for never.
+        drawn_from: pictures after which it also judges what is drawn from Gaussians of the
+            latents, one for each class, which are wider than those fitted afterwards; 0 for never.
 
     Source: arXiv 2006.13202 (likelihood), 1903.12436 (density after training), 1512.09300
         (discriminator, of reconstructions and of what is drawn).
@@ -151,12 +151,12 @@ class VaeConfig(CriticConfig):
     channels: tuple[int, ...] = (24, 48, 96, 128)
     shift: int = 2
     smooth: bool = True
-    components: int = 30
+    components: int = 60
     critic_from: int = 100_000
     critic_weight: float = 0.7
     critic_channels: tuple[int, ...] = (128, 96, 64, 32)
     classes: int = 0
-    drawn_from: int = 120_000
+    drawn_from: int = 140_000
 
 
 @dataclass(frozen=True, slots=True)

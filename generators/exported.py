@@ -80,4 +80,4 @@ def _filled(
     if "means" not in held or "factors" not in held:
         raise WeightsError(f"{name}: lacks its density; export it anew")
     means, factors = held["means"].numpy(), held["factors"].numpy()
-    return net, LatentPrior(means, factors, np.array(facts.mixture))
+    return net, LatentPrior(means, factors, np.array(facts.mixture), np.array(facts.mixed))

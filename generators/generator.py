@@ -86,9 +86,7 @@ class Generator:
                 raise UserError("an exported VAE holds no encoder; load its checkpoint")
             net = self._trained()
             assert isinstance(net, Vae)
-            assert self.progress is not None
-            judged = 0 < self.config.drawn_from <= self.progress.images
-            self.prior = fit_prior(net, data, 0 if judged else self.config.components, seed)
+            self.prior = fit_prior(net, data, self.config.components, seed)
         return self
 
     def sample(
@@ -135,6 +133,7 @@ class Generator:
             classes=tuple(progress.classes) if known else (),
             shares=tuple(progress.shares) if known else (),
             mixture=() if self.prior is None else tuple(map(float, self.prior.weights)),
+            mixed=() if self.prior is None else tuple(map(int, self.prior.classes)),
             depth=net.depth if isinstance(net, StyleGenerator) else 0,
             trained_on=f"Trained on {progress.pictures:,} pictures of a set with the SHA-256 "
             f"{progress.digest}",

@@ -57,11 +57,8 @@ class Drawn(nn.Module):
     def forward(self, z: Tensor, component: Tensor, truncation: Tensor) -> Tensor:
         """Draw `(N, 3, H, W)`, each from its Gaussian of the density."""
         # index_select, since indexing is exported with copies under other names
-        if len(self.factors) == 1:
-            spread = (z * truncation) @ self.factors.squeeze(0).t()
-        else:
-            factors = self.factors.index_select(0, component)  # [N, D, D]
-            spread = (factors * (z * truncation)[:, None]).sum(2)
+        factors = self.factors.index_select(0, component)  # [N, D, D]
+        spread = (factors * (z * truncation)[:, None]).sum(2)
         made: Tensor = self.net(self.means.index_select(0, component) + spread)
         return made
 

@@ -114,8 +114,9 @@ def _space(model: Generator, drawn: "dict[str, NDArray[Any]]") -> tuple[Tensor, 
     if isinstance(net, StyleGenerator):
         return styles_of(net, z, label), net.synthesis
     if model.prior is not None:
-        mean, factor = (torch.from_numpy(part).to(device)
-                        for part in model.prior.gaussian(int(drawn["component"][0])))  # fmt: skip
+        number = int(drawn["component"][0])
+        mean, factor = (torch.from_numpy(part[number]).to(device)
+                        for part in (model.prior.means, model.prior.factors))  # fmt: skip
         return mean[None] + z @ factor.T, net
     return z, lambda latent: net(latent, label)
 

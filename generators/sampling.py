@@ -51,7 +51,8 @@ class ModelFacts:
         latent: dimensions of z.
         classes: names that can be asked for; empty if none can.
         shares: of the classes among the training pictures.
-        mixture: weights of a VAE's mixture.
+        mixture: weights of a VAE's Gaussians.
+        mixed: the class of each.
         depth: layers that StyleGAN2's styles steer.
         trained_on: what it was trained on, in a sentence.
         config: settings of the model as JSON; empty in files that cannot be read into torch.
@@ -62,6 +63,7 @@ class ModelFacts:
     classes: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
     mixture: tuple[float, ...] = ()
+    mixed: tuple[int, ...] = ()
     depth: int = 0
     trained_on: str = ""
     config: str = ""
@@ -157,14 +159,24 @@ class Sampler:
         streams = [_stream(seed, i, 1) for i in numbers]
         z = np.stack([rng.standard_normal(self.facts.latent, np.float32) for rng in streams])
         if self.facts.family == "vae":
-            mixture = np.array(self.facts.mixture)
-            drawn = [rng.choice(len(mixture), p=mixture / mixture.sum()) for rng in streams]
-            component = np.where(labels < 0, drawn, len(mixture) + labels).astype(np.int64)
+            component = np.array(
+                [self._component(rng, label) for rng, label in zip(streams, labels, strict=True)],
+                np.int64,
+            )
             scale = np.array(truncation, np.float32)
             return {"z": z, "component": component, "truncation": scale}
         if self.facts.family == "stylegan":
             return self._styled(z, z, labels, self.facts.depth, truncation)
         return {"z": z * np.float32(truncation), "label": self._one_hot(labels)}
+
+    def _component(self, rng: Any, label: int) -> int:
+        """Draw one of a VAE's Gaussians: of a class, or of any for -1."""
+        import numpy as np
+
+        weights = np.array(self.facts.mixture)
+        if label >= 0:
+            weights = weights * (np.array(self.facts.mixed) == label)
+        return int(rng.choice(len(weights), p=weights / weights.sum()))
 
     def styled(
         self, z: "NDArray[Any]", other: "NDArray[Any]", labels: "NDArray[Any]", cut: int,
@@ -301,6 +313,7 @@ def facts_from_json(text: str, name: str) -> ModelFacts:
             classes=tuple(str(item) for item in value.get("classes", ())),
             shares=tuple(float(item) for item in value.get("shares", ())),
             mixture=tuple(float(item) for item in value.get("mixture", ())),
+            mixed=tuple(int(item) for item in value.get("mixed", ())),
             depth=int(value.get("depth", 0)),
             trained_on=str(value.get("trained_on", ""))[:MAX_STATEMENT],
             config=str(value.get("config", "")),
@@ -309,4 +322,6 @@ def facts_from_json(text: str, name: str) -> ModelFacts:
         raise WeightsError(f"{name}: not a generator that this project exported") from err
     if facts.family not in BUNDLED or not 0 < facts.latent <= 65_536:
         raise WeightsError(f"{name}: expected a family of {', '.join(BUNDLED)}")
+    if facts.family == "vae" and (not facts.mixture or len(facts.mixed) != len(facts.mixture)):
+        raise WeightsError(f"{name}: does not say of which class its Gaussians are: export it anew")
     return facts

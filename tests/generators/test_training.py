@@ -334,24 +334,42 @@ def test_a_density_comes_to_what_latents_are() -> None:
     assert torch.allclose(torch.cov(drawn.t()), factor @ factor.t(), atol=0.3)
 
 
-def test_what_is_drawn_is_judged_late_and_its_density_ships(
-    pictures: Pictures, tmp_path: Path
+def test_what_is_drawn_is_judged_late(
+    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from counterproof.generators.vae_task import VaeTask
+
+    seen, drawn = [], VaeTask._drawn
+
+    def noted(self: Any, batch: Any, autocast: Any) -> Any:
+        made = drawn(self, batch, autocast)
+        seen.append((batch.images, made.shape))
+        return made
+
+    monkeypatch.setattr(VaeTask, "_drawn", noted)
+    _train("vae", pictures, tmp_path)
+    assert seen == [(images, (2, 3, 16, 16)) for images in (20, 24, 28)]
+
+
+def test_a_class_is_drawn_from_gaussians_of_its_own(pictures: Pictures, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="fitting needs the extra 'train'")
     from counterproof.generators.generator import Generator
     from counterproof.generators.projection import project
     from counterproof.generators.training import Run
 
-    early = Generator(CONFIGS["vae"]).fit(
-        pictures, Run(tmp_path, 3, precision="float32", images=16)
-    )
-    late = Generator(CONFIGS["vae"]).fit(pictures, Run(tmp_path, 3, precision="float32"))
-    assert early.prior is not None
-    assert late.prior is not None
-    assert len(early.prior.factors) > 1 == len(late.prior.factors)
-    assert len(late.prior.means) == 2 * len(late.prior.weights)
-    late.save(tmp_path / "vae.safetensors")
+    model = Generator(CONFIGS["vae"]).fit(pictures, Run(tmp_path, 3, precision="float32"))
+    assert model.prior is not None
+    assert model.prior.classes.tolist() == [0, 1]
+    assert model.prior.weights.sum() == pytest.approx(1)
+    sampler = model.sampler()
+    for number in (0, 1):
+        given = sampler._inputs(range(8), 1, np.full(8, number), 1.0)
+        assert (given["component"] == number).all()
+    freely = sampler._inputs(range(8), 1, np.full(8, -1), 1.0)
+    assert set(freely["component"]) == {0, 1}
+    model.save(tmp_path / "vae.safetensors")
     again = Generator.load(tmp_path / "vae.safetensors")
-    assert np.array_equal(again.sample(3, 1), late.sample(3, 1))
+    assert np.array_equal(again.sample(3, 1), model.sample(3, 1))
     near = project(again, pictures.pixels[0], steps=5)
     assert near.psnr_db >= near.start_db - 1.0
 
