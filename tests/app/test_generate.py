@@ -15,7 +15,7 @@ from counterproof.provenance.mark import assert_marked
 # mean of each picture of seed 11, from the weights that ship; a grey level of tolerance
 GOLDEN = {
     "gan": [107.0, 153.8, 114.1, 148.8],
-    "vae": [112.7, 111.1, 103.3, 87.8],
+    "vae": [116.6, 116.2, 86.8, 134.0],
     "stylegan": [129.4, 114.9, 128.9, 128.0],
 }
 
