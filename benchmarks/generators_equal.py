@@ -229,9 +229,9 @@ def train_peer(peer: Peer, source: str, folder: Path, images: int) -> None:
         peer.step(x, number)
         number += 1
         seen, now = number * BATCH, time.process_time()
-        due = seen // EVERY > (seen - BATCH) // EVERY
+        due = seen % EVERY == 0 or seen >= images
         # NVlabs' augmentation looks at four steps together
-        if due or stop or seen >= images or (now - saved > SAVE_EVERY_S and number % 4 == 0):
+        if due or stop or (now - saved > SAVE_EVERY_S and number % 4 == 0):
             spent, start, saved = spent + now - start, now, now
             print(f"{seen} pictures, {spent:.0f} CPU s", flush=True)
             state = {name: kept.state_dict() for name, kept in peer.kept.items()}
@@ -240,7 +240,7 @@ def train_peer(peer: Peer, source: str, folder: Path, images: int) -> None:
             os.replace(path.with_suffix(".part"), path)
         if due:
             for kind, draw in peer.draws():
-                keep_samples(folder, seen // EVERY * EVERY, draw, kind)
+                keep_samples(folder, seen, draw, kind)
             start = time.process_time()
 
 
@@ -263,7 +263,7 @@ def train_ours(data: str, folder: Path, images: int) -> None:
 
     config, found = our_config(SIZE, images=images), load_pictures(data, SIZE)
     known = {int(path.stem.split("-")[1]) for path in folder.glob("made-*.npy")}
-    for wanted in range(EVERY, images + 1, EVERY):
+    for wanted in sorted({*range(EVERY, images, EVERY), images}):
         if wanted in known:
             continue
         net = train(config, found, Run(folder, images=wanted, save_every_s=SAVE_EVERY_S))
