@@ -34,6 +34,10 @@ PATCH = 96
 POOL = 4_000
 """Most patches that are cut from photographs to train decoders on: 110 MB."""
 
+STRIP, MARGIN = 256, 64
+"""Rows that are decoded at once, and rows around them that a decoder may look at: it sees less than
+40 pixels far, so that strips give what the whole would, in a fraction of the memory."""
+
 SIDE = 1024
 """Longer edge that a photograph is reduced to before it is decoded: bounds time and memory."""
 
@@ -185,13 +189,22 @@ def decoded(net: Any, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns:
         The same shape; the edges are mirrored to whole blocks first and cut afterwards.
     """
-    torch = _torch()
     height, width = pixels.shape[:2]
     whole = np.pad(pixels, ((0, -height % 8), (0, -width % 8), (0, 0)), mode="symmetric")
+    strips = []
+    for top in range(0, len(whole), STRIP):
+        above = min(MARGIN, top)
+        made = _run(net, whole[top - above : top + STRIP + MARGIN])
+        strips.append(made[above : above + STRIP])
+    return np.concatenate(strips)[:height, :width]
+
+
+def _run(net: Any, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    torch = _torch()
     with torch.inference_mode():
-        given = torch.from_numpy(whole.transpose(2, 0, 1)[None].astype(np.float32)) / 127.5 - 1
+        given = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32)) / 127.5 - 1
         made = net["decoder"](net["encoder"](given))[0].numpy().transpose(1, 2, 0)
-    return np.asarray(((made + 1) * 127.5).round().clip(0, 255), np.uint8)[:height, :width]
+    return np.asarray(((made + 1) * 127.5).round().clip(0, 255), np.uint8)
 
 
 def write_pictures(

@@ -42,6 +42,14 @@ def test_every_kind_keeps_the_shape(kind: Kind) -> None:
     assert pseudo.decoded(net, pixels).shape == pixels.shape
 
 
+@pytest.mark.parametrize("kind", [KINDS[8], KINDS[9], KINDS[10], KINDS[11]], ids=lambda k: k.name)
+def test_strips_give_what_the_whole_would(kind: Kind) -> None:
+    net = pseudo.autoencoder(kind, width=4).eval()
+    pixels = textured(600, 96)
+    apart = pseudo.decoded(net, pixels).astype(int) - pseudo._run(net, pixels)
+    assert np.abs(apart).max() <= 1  # rounding
+
+
 def test_training_brings_the_scene_back(photographs: list[Path]) -> None:
     kind = Kind(2, "nearest", "noisy", True)
     pixels = textured(130, 150, 0)
