@@ -1,6 +1,6 @@
 """Training steps and sampling of our StyleGAN2 beside NVlabs' and lucidrains', in one run.
 
-    python benchmarks/generators_peers.py NVLABS LUCIDRAINS PYTHON [SIZE [ROUNDS]]
+    python benchmarks/generators_peers.py NVLABS LUCIDRAINS PYTHON [SIZE [ROUNDS [sampling]]]
 
 NVLABS and LUCIDRAINS are checkouts (NVlabs/stylegan2-ada-pytorch, lucidrains/stylegan2-pytorch),
 PYTHON an interpreter with torch, scipy, requests, einops and kornia. Each implementation lives in a
@@ -10,7 +10,8 @@ pixels 128, 128, 128, 64, 32; z of 128. Without averaged weights and without rea
 
 A training step is what each does by default, with augmentation: ours penalises (R1 and R2) every
 eighth step, NVlabs' R1 every sixteenth (path length, its default every fourth, is given beside),
-lucidrains' gradient penalty every fourth. Ours samples with onnxruntime, as `generate` does.
+lucidrains' gradient penalty every fourth. Ours samples with onnxruntime, as `generate` does; with
+`sampling`, nothing else is measured.
 """
 
 import statistics
@@ -217,7 +218,7 @@ SHARES = {
 }
 
 
-def compare(checkouts: list[str], python: str, size: int, rounds: int) -> None:
+def compare(checkouts: list[str], python: str, size: int, rounds: int, only_sampling: bool) -> None:
     where = {"ours float32": "", "ours bfloat16": "", "NVlabs": checkouts[0],
              "lucidrains": checkouts[1]}  # fmt: skip
     workers = {}
@@ -232,6 +233,8 @@ def compare(checkouts: list[str], python: str, size: int, rounds: int) -> None:
     for number in range(rounds + 1):  # the first one warms up
         for name, worker in workers.items():
             for part in parts[name]:
+                if only_sampling and not part.startswith("sample"):
+                    continue
                 assert worker.stdin is not None
                 worker.stdin.write(f"{part}\n")
                 worker.stdin.flush()
@@ -244,7 +247,7 @@ def compare(checkouts: list[str], python: str, size: int, rounds: int) -> None:
     print(f"{size} px, batch {BATCH}, medians of {rounds}, CPU seconds of a part:")
     for (name, part), value in cost.items():
         print(f"  {name}, {part}: {value:.3f} ({min(times[name, part]):.3f} at least)")
-    step = {
+    step = {} if only_sampling else {
         name: sum(share * cost[name.removesuffix(" with path length"), part]
                   for part, share in shares.items())
         for name, shares in SHARES.items()
@@ -271,8 +274,8 @@ def _answer(worker: "subprocess.Popen[str]", word: str) -> str:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["work"]:
         work(sys.argv[2], int(sys.argv[3]), sys.argv[4])
-    elif len(sys.argv) in (4, 5, 6):
-        given = [int(value) for value in sys.argv[4:]] + [64, 3][len(sys.argv) - 4 :]
-        compare(sys.argv[1:3], sys.argv[3], *given)
+    elif len(sys.argv) in (4, 5, 6) or sys.argv[6:] == ["sampling"]:
+        given = [int(value) for value in sys.argv[4:6]] + [64, 3][len(sys.argv[:6]) - 4 :]
+        compare(sys.argv[1:3], sys.argv[3], given[0], given[1], sys.argv[6:] != [])
     else:
         sys.exit(__doc__)
