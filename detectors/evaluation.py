@@ -8,7 +8,7 @@ separates the classes, a score says little, and the report shows it.
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from PIL import Image
 
 from counterproof.detectors import measures, nuisances
 from counterproof.detectors.deliveries import TREATMENTS, recompress
-from counterproof.detectors.detector import look, probability
+from counterproof.detectors.detector import MOST_TILES, levels, look, probability
 from counterproof.detectors.gathering import open_picture
 from counterproof.detectors.measures import Interval
 from counterproof.detectors.nuisances import Traits
 from counterproof.detectors.samples import Sample
-from counterproof.detectors.tiles import MIN_SIDE
+from counterproof.detectors.tiles import MIN_SIDE, count
 from counterproof.errors import ImageError, UserError
 
 __all__ = ["Bin", "Evaluation", "Scorer", "Treated", "bundled", "evaluate", "external"]
@@ -174,6 +174,7 @@ def evaluate(
     wanted = list(treatments)
     columns: dict[str, list[float]] = {treatment: [] for treatment in wanted}
     shown: dict[str, list[Traits]] = {treatment: [] for treatment in wanted}
+    tiles: dict[str, list[int]] = {treatment: [] for treatment in wanted}
     found: list[Traits] = []
     kept: list[Sample] = []
     skipped: list[str] = []
@@ -190,6 +191,7 @@ def evaluate(
             small = min(view.size) < MIN_SIDE
             columns[treatment].append(float("nan") if small else scorer(view))
             shown[treatment].append(nuisances.of_view(view))
+            tiles[treatment].append(count(view.height, view.width, MOST_TILES))
         kept.append(sample)
         if (number + 1) % 100 == 0:
             told(f"{number + 1} of {len(samples)} pictures scored")
@@ -197,7 +199,13 @@ def evaluate(
     if not labels.any() or labels.all():
         raise UserError("expected readable pictures of both classes")
     treated = tuple(
-        _treated(treatment, np.array(columns[treatment]), kept, shown[treatment], thresholds)
+        _treated(
+            treatment,
+            np.array(columns[treatment]),
+            kept,
+            shown[treatment],
+            None if thresholds is None else [levels(few, thresholds) for few in tiles[treatment]],
+        )
         for treatment in wanted
     )
     first = tuple(zip(labels.tolist(), columns[wanted[0]], strict=True))
@@ -209,8 +217,9 @@ def _treated(
     scores: NDArray[np.float64],
     samples: Sequence[Sample],
     shown: Sequence[Traits],
-    thresholds: dict[str, float] | None,
+    limits: Sequence[Mapping[str, float]] | None,
 ) -> Treated:
+    """Measure the scores of one delivery; limits are the levels of each picture's size."""
     seen = np.flatnonzero(np.isfinite(scores)).tolist()
     scores, samples, shown = scores[seen], [samples[i] for i in seen], [shown[i] for i in seen]
     labels = np.array([sample.machine_made for sample in samples], bool)
@@ -221,11 +230,14 @@ def _treated(
     accused = answered = error = balanced = None
     by_source: dict[str, Interval] = {}
     reliability: tuple[Bin, ...] = ()
-    if thresholds is not None:
-        above = scores > thresholds["accuse"]
+    if limits is not None:
+        own_limits = [limits[i] for i in seen]
+        above = scores > np.array([limit["accuse"] for limit in own_limits])
+        below = scores < np.array([limit["clear"] for limit in own_limits])
         accused = measures.wilson(int(above[~labels].sum()), int((~labels).sum()))
-        answered = float((above | (scores < thresholds["clear"])).mean())
-        chances = np.array([probability(value, thresholds) for value in scores])
+        answered = float((above | below).mean())
+        pairs = zip(scores, own_limits, strict=True)
+        chances = np.array([probability(value, limit) for value, limit in pairs])
         error = measures.calibration_error(chances, labels)
         reliability = tuple(Bin(*row) for row in measures.reliability(chances, labels))
         balanced = float(((chances[labels] > 0.5).mean() + (chances[~labels] <= 0.5).mean()) / 2)

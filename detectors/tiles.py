@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIN_SIDE", "READING_SIDE", "SIDE", "Tiles", "cut"]
+__all__ = ["MIN_SIDE", "READING_SIDE", "SIDE", "Tiles", "count", "cut"]
 
 SIDE = 224
 """Edge of a tile in pixels. Source: the input size of EfficientNet-Lite0."""
@@ -60,9 +60,8 @@ def cut(picture: NDArray[Any], most: int = 8) -> Tiles:
         h, w = levels[-1].shape[:2]
         levels.append(cv2.resize(levels[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA))
     levels = levels[-most:]
-    shares = [most // len(levels) + (i < most % len(levels)) for i in range(len(levels))]
     pixels, boxes = [], []
-    for level, share in zip(levels, shares, strict=True):
+    for level, share in zip(levels, _shares(len(levels), most), strict=True):
         scale = height / level.shape[0] if level.shape[0] < height else 1.0
         for y, x in _places(level.shape[0], level.shape[1], share):
             pixels.append(level[y : y + SIDE, x : x + SIDE])
@@ -70,6 +69,21 @@ def cut(picture: NDArray[Any], most: int = 8) -> Tiles:
             edge = round(SIDE * scale)
             boxes.append((left, top, min(edge, width - left), min(edge, height - top)))
     return Tiles(np.stack(pixels), np.array(boxes, np.int64))
+
+
+def count(height: int, width: int, most: int = 8) -> int:
+    """Return how many tiles `cut` makes of a picture of this size."""
+    sizes = [(max(height, SIDE), max(width, SIDE))]
+    while min(sizes[-1]) >= 2 * SIDE:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    sizes = sizes[-most:]
+    shares = _shares(len(sizes), most)
+    return sum(len(_places(*size, share)) for size, share in zip(sizes, shares, strict=True))
+
+
+def _shares(scales: int, most: int) -> list[int]:
+    """Share tiles evenly among scales, the finest first."""
+    return [most // scales + (i < most % scales) for i in range(scales)]
 
 
 def _padded(picture: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from counterproof.detectors.tiles import MIN_SIDE, SIDE, cut
+from counterproof.detectors.tiles import MIN_SIDE, SIDE, count, cut
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -18,6 +18,7 @@ def test_tiles_fit_the_picture_and_the_limit(height: int, width: int, most: int)
     tiles = cut(noise(height, width), most)
     assert tiles.pixels.shape[1:] == (SIDE, SIDE, 3)
     assert 1 <= len(tiles.pixels) <= most
+    assert len(tiles.pixels) == count(height, width, most)
     assert len(tiles.boxes) == len(tiles.pixels)
     x, y, w, h = tiles.boxes.T
     assert (x >= 0).all()

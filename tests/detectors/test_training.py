@@ -118,6 +118,17 @@ def test_evaluate_writes_a_page_and_names_what_it_skipped(table: Path, tmp_path:
     assert "http" not in text
 
 
+def test_small_views_are_measured_by_the_levels_of_small_pictures(table: Path) -> None:
+    names = ("slope", "offset", "accuse", "keep", "clear")
+    thresholds = dict(zip(names, (1.0, 0.0, 99.0, 99.0, -99.0), strict=True))
+    thresholds |= {f"small_{name}": -1.0 for name in names}
+    found = evaluate(
+        read(table), lambda image: 0.0, treatments=["native crop"], thresholds=thresholds
+    )
+    assert found.treated[0].accused is not None
+    assert found.treated[0].accused.value == 1.0
+
+
 def test_a_set_too_small_for_an_area_says_so(table: Path) -> None:
     done = CliRunner().invoke(
         detectors, ["evaluate", str(table), "--treatment", "JPEG 70"], catch_exceptions=False
