@@ -239,8 +239,12 @@ class Searcher:
         for place, mirrored in self._candidates(votes, distances, turns, flat):
             bits, weak = int(distances[place]), image is not None
             match = self._verify(query, place, mirrored, bits, flat=flat, weak=weak)
-            if match and (place not in found or _better(match, found[place])):
+            if match and place not in found:
                 found[place] = match
+            elif match and _better(match, known := found[place]):
+                # found both ways: no less sure than either says, else twins by hash crowd it out
+                sure = max(match.confidence, known.confidence)
+                found[place] = replace(match, confidence=sure)
         kept = [
             item for item in found.values() if not excluding or item.reference.location != excluding
         ]

@@ -116,6 +116,8 @@ def test_the_hash_alone_knows_flips_and_turns(works: tuple[Path, Path], turn: in
         by_hash = searcher.search(blind)
     assert [match.by for match in by_hash] == ["hash"]
     assert by_hash[0].transform == by_features[0].transform
+    assert by_features[0].by == "features"
+    assert by_features[0].confidence >= by_hash[0].confidence
 
 
 def test_strangers_and_even_surfaces_are_not_found(works: tuple[Path, Path]) -> None:
