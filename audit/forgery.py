@@ -60,7 +60,7 @@ class ForgeryAnalyzer(Analyzer):
     prefixes: ClassVar[tuple[str, ...]] = ("forgery",)
     stage: ClassVar[Stage] = Stage.DEEP
     timeout_s: ClassVar[float] = 60.0
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "7"
 
     def analyze(self, image: ImageFile) -> Iterator[Observation]:
         """Yield the answer of each method, and findings with maps where one supports.

@@ -61,8 +61,8 @@ class Measured:
 
 
 MEASURED = (
-    Measured("forgery.copy_move", "accused", 2, 811, _PHOTOS, _FORGERY),
-    Measured("forgery.copy_move", "found", 139, 148, "a part copied, JPEG 70 to 90", _FORGERY),
+    Measured("forgery.copy_move", "accused", 4, 811, _PHOTOS, _FORGERY),
+    Measured("forgery.copy_move", "found", 143, 148, "a part copied, JPEG 70 to 90", _FORGERY),
     Measured("forgery.grid", "accused", 0, 1160, _PHOTOS, _FORGERY),
     Measured("forgery.grid", "found", 24, 29, "a part put in, saved without loss", _FORGERY),
     Measured("forgery.double_jpeg", "accused", 1, 144, _PHOTOS, _FORGERY),

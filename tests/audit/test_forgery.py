@@ -1,16 +1,18 @@
 """Copies inside a picture and foreign block grids, on pictures made here."""
 
 import io
+import random
 import struct
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from counterproof.audit.capture_trail import disagreements
-from counterproof.audit.copy_move import find_copy
+from counterproof.audit.copy_move import _difference, _refined, find_copy
 from counterproof.audit.double_jpeg import find_once_coded
 from counterproof.audit.forgery import ForgeryAnalyzer, combined, likelihood_word
 from counterproof.audit.forgery_methods import METHODS, Answer
@@ -62,6 +64,26 @@ def copied() -> Any:
     pixels = textured(1).copy()
     pixels[210:310, 300:420] = pixels[40:140, 60:180]
     return pixels
+
+
+def lettered(scale: float, angle: float) -> tuple[Any, Any]:
+    """Black letters of which a part was copied, turned and scaled; and both places."""
+    rng = np.random.default_rng(1)
+    plain = (textured(1, (720, 540)) * 0.25 + 150).astype(np.uint8)
+    page = Image.fromarray(plain)
+    draw = ImageDraw.Draw(page)
+    for y in range(10, 200, 24):
+        letters = "".join(chr(int(code)) for code in rng.integers(65, 91, 14))
+        draw.text((20, y), letters, fill="black", font=ImageFont.load_default(22))
+    pixels = np.asarray(page)
+    part = np.zeros(pixels.shape[:2], np.uint8)
+    cv2.ellipse(part, (130, 110), (100, 80), 0, 0, 360, 1, -1)
+    matrix = cv2.getRotationMatrix2D((130, 110), angle, scale)
+    matrix[:, 2] += (380, 230)
+    size = (720, 540)
+    there = cv2.warpAffine(part, matrix, size, flags=cv2.INTER_NEAREST) > 0
+    moved = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_CUBIC)
+    return np.where(there[..., None], moved, pixels), there | (part > 0)
 
 
 def spliced() -> Any:
@@ -116,6 +138,19 @@ def test_what_is_drawn_twice_is_not_judged(quality: int) -> None:
     assert answer.reason == "drawn"
 
 
+def test_words_set_over_and_over_are_not_judged() -> None:
+    # what agrees here clings to the letters, and only its rim is flat
+    rng = random.Random("2 53")
+    words = ("total", "north", "report", "window", "seven", "river", "label", "orange", "of", "and")
+    page = np.full((800, 900, 3), 255, np.uint8)
+    fonts = [cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_DUPLEX]
+    font, size = rng.choice(fonts), rng.choice([0.5, 0.8, 1.2])
+    for y in range(40, 800, int(38 * size) + 8):
+        line = " ".join(rng.choice(words) for _ in range(12))
+        cv2.putText(page, line, (30, y), font, size, (20, 20, 20), 1, cv2.LINE_AA)
+    assert METHODS["copy_move"](ImageFile.open(saved(page, 95))).word != "supports"
+
+
 @pytest.mark.parametrize("quality", [90, 70])
 def test_a_part_that_stands_twice(quality: int) -> None:
     found = find_copy(grey(decoded(saved(copied(), quality))))
@@ -125,6 +160,51 @@ def test_a_part_that_stands_twice(quality: int) -> None:
     mask = found.mask > 0
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.85
     assert len(found.boxes) == 2
+
+
+@pytest.mark.parametrize(("scale", "angle"), [(1.2, 12), (0.8, -20)])
+def test_sharp_letters_turned_and_scaled(scale: float, angle: float) -> None:
+    pixels, truth = lettered(scale, angle)
+    found = find_copy(grey(decoded(saved(pixels, 90))))
+    assert found.mask is not None
+    mask = found.mask > 0
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
+
+
+def test_a_transform_is_fitted_to_the_pixels() -> None:
+    pixels = luma(textured(6))
+    true = np.array([[1.0, 0.0, 210.0], [0.0, 1.0, 160.0]])
+    pixels[210:310, 270:390] = pixels[50:150, 60:180]
+    there = np.zeros(pixels.shape, bool)
+    there[215:305, 275:385] = True
+    off = true + np.array([[0.004, -0.003, 0.4], [0.002, 0.003, -0.9]])
+    corners = np.array([[65, 55, 1], [175, 55, 1], [65, 145, 1], [175, 145, 1]]).T
+    assert np.abs((off - true) @ corners).max() > 0.8
+    assert np.abs((_refined(pixels, off, there) - true) @ corners).max() < 0.05
+
+
+def test_a_fit_that_leads_nowhere_keeps_the_transform() -> None:
+    pixels = np.full((200, 300), 90, np.float32)
+    there = np.zeros(pixels.shape, bool)
+    there[50:90, 60:120] = True
+    given = np.array([[1.0, 0.0, 40.0], [0.0, 1.0, 20.0]])
+    assert np.allclose(_refined(pixels, given, there), given)
+
+
+def test_what_lies_over_a_small_share_of_a_part_does_not_count() -> None:
+    gap, noise = np.full((100, 100), 2.0, np.float32), np.full((100, 100), 2.0, np.float32)
+    there = np.ones(gap.shape, bool)
+    plain = _difference(gap, noise, there)
+    gap[40:55, 40:55] = 90  # 2 % of the part
+    assert _difference(gap, noise, there) == pytest.approx(plain)
+    gap[20:60, 20:60] = 90  # 16 %
+    assert _difference(gap, noise, there) > 10
+
+
+def test_what_is_merely_alike_is_no_copy() -> None:
+    pixels = copied().astype(float)
+    pixels[210:310, 300:420] += np.random.default_rng(2).normal(0, 16, (100, 120, 3))
+    assert find_copy(grey(decoded(saved(pixels.clip(0, 255).astype(np.uint8), 90)))).area == 0
 
 
 def test_nothing_stands_twice_in_an_unchanged_picture() -> None:
