@@ -23,7 +23,8 @@ from counterproof.detectors.deliveries import DELIVERIES, SMALL, WHOLE
 from counterproof.detectors.features import PARTS, WIDTH
 from counterproof.detectors.gathering import Rows
 from counterproof.detectors.head import PENALTY, SCALE, fit_rows
-from counterproof.detectors.recipes import SHARE, described_twice, held_out_rows
+from counterproof.detectors.held_out import held_out_rows
+from counterproof.detectors.recipes import SHARE, described_twice
 from counterproof.detectors.samples import Sample, balance, folds, read
 from counterproof.detectors.spectral import Spectral
 from counterproof.detectors.training import Recipe

@@ -8,21 +8,28 @@ where it stopped, and writes the model, `training.json` (levels and figures) and
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from counterproof import weights
-from counterproof.detectors import training
-from counterproof.detectors.card import figures
-from counterproof.detectors.deliveries import DELIVERIES, SMALL, WHOLE
+from counterproof.detectors.deliveries import DELIVERIES, WHOLE
 from counterproof.detectors.ensemble import stack
 from counterproof.detectors.features import HEAD, MODEL, SPECTRAL, WIDTH
-from counterproof.detectors.gathering import Rows, joined, shards
+from counterproof.detectors.gathering import Describe, Rows, joined, shards
+from counterproof.detectors.held_out import (
+    Outcome,
+    Scores,
+    held_out_rows,
+    mean_over,
+    read_scores,
+    spread,
+    write,
+)
 from counterproof.detectors.samples import Sample, balance, folds
 from counterproof.detectors.training import Recipe
 from counterproof.errors import UserError
@@ -35,12 +42,9 @@ __all__ = [
     "default",
     "described_twice",
     "ensemble",
-    "held_out_rows",
-    "levels_of",
     "residual",
     "spectral",
     "tuned",
-    "write",
 ]
 
 SHARE = 0.5
@@ -49,24 +53,6 @@ shares of 0.3 to 0.8 are alike, and levels need one scale. Source: docs/detector
 it."""
 
 Told = Callable[[str], None]
-Scores = dict[int, NDArray[np.float64]]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a recipe made.
-
-    Attributes:
-        files: what was written.
-        thresholds: see `training.calibrate`; those of small pictures begin with `small_`.
-        metrics: figures on held-out sources, as in a card.
-        remarks: sentences for the terminal.
-    """
-
-    files: tuple[Path, ...]
-    thresholds: dict[str, float]
-    metrics: list[dict[str, Any]]
-    remarks: tuple[str, ...]
 
 
 def default(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told) -> Outcome:
@@ -89,7 +75,7 @@ def default(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told)
 
     features, numbers = described_twice(samples, folder, recipe, told)
     scores = held_out_rows(features, samples, recipe, lambda: Head(seed=recipe.seed), power=0)
-    labels, given = _spread(features, samples, power=0)
+    labels, given = spread(features, samples, power=0)
     head = Head(seed=recipe.seed).fit(features.values, labels, given)
     network = weights.open(MODEL).read()
     (folder / "lite0.onnx").write_bytes(with_head(network, head.weight_, head.bias_))
@@ -112,18 +98,14 @@ def described_twice(
 
     head = Head()
     bare = with_head(weights.open(MODEL).read(), np.zeros(WIDTH), 0.0)  # heads change no feature
-    rows = joined(
-        shards(
-            samples,
-            lambda view: np.concatenate([head.describe(view), describe(view)])[None],
-            folder / "views",
-            name=f"network {hashlib.sha256(bare).hexdigest()[:12]}, spectral {VERSION}",
-            seed=recipe.seed,
-            told=told,
-        )
+    rows = _described(
+        samples,
+        lambda view: np.concatenate([head.describe(view), describe(view)])[None],
+        folder / "views",
+        f"network {hashlib.sha256(bare).hexdigest()[:12]}, spectral {VERSION}",
+        recipe,
+        told,
     )
-    if not len(rows.picture):
-        raise UserError("expected at least one readable picture")
     return (
         replace(rows, values=rows.values[:, :WIDTH]),
         replace(rows, values=rows.values[:, WIDTH:]),
@@ -175,7 +157,7 @@ def _with_spectral(
 
     by_numbers = held_out_rows(numbers, samples, recipe, lambda: Spectral(seed=recipe.seed))
     scores = {number: by_tiles[number] + SHARE * by_numbers[number] for number in by_tiles}
-    labels, given = _spread(numbers, samples)
+    labels, given = spread(numbers, samples)
     made = Spectral(seed=recipe.seed).fit(numbers.values, labels, given)
     (folder / SPECTRAL).write_bytes(scaled(made.onnx_, SHARE))
     return write(folder, "lite0.onnx", samples, scores, recipe)
@@ -185,19 +167,29 @@ def _numbers(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told
     """Return the spectral numbers of each delivery of each picture."""
     from counterproof.detectors.spectral_features import VERSION, describe
 
-    found = joined(
-        shards(
-            samples,
-            lambda view: describe(view)[None],
-            folder / "numbers",
-            name=f"spectral {VERSION}",
-            seed=recipe.seed,
-            told=told,
-        )
+    return _described(
+        samples,
+        lambda view: describe(view)[None],
+        folder / "numbers",
+        f"spectral {VERSION}",
+        recipe,
+        told,
     )
-    if not len(found.picture):
+
+
+def _described(
+    samples: Sequence[Sample],
+    describe: Describe,
+    folder: Path,
+    name: str,
+    recipe: Recipe,
+    told: Told,
+) -> Rows:
+    """Return the rows of `gathering.shards`; at least one picture must be readable."""
+    rows = joined(shards(samples, describe, folder, name=name, seed=recipe.seed, told=told))
+    if not len(rows.picture):
         raise UserError("expected at least one readable picture")
-    return found
+    return rows
 
 
 def spectral(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told) -> Outcome:
@@ -206,7 +198,7 @@ def spectral(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told
 
     rows = _numbers(samples, folder, recipe, told)
     scores = held_out_rows(rows, samples, recipe, lambda: Spectral(seed=recipe.seed))
-    labels, given = _spread(rows, samples)
+    labels, given = spread(rows, samples)
     made = Spectral(seed=recipe.seed).fit(rows.values, labels, given)
     made.save(folder / "spectral.onnx")
     strongest = [f"goes by: {item.words} ({item.weight:.2f})" for item in made.strongest_[:6]]
@@ -230,18 +222,16 @@ def backbone(
 
     net = of_torchvision(name, weights)
     made = Backbone(net, seed=recipe.seed)
-    rows = joined(
-        shards(
-            samples,
-            lambda view: made.describe(view)[None],
-            folder / "numbers",
-            name=f"{name} {hashlib.sha256(weights.read_bytes()).hexdigest()}",
-            seed=recipe.seed,
-            told=told,
-        )
+    rows = _described(
+        samples,
+        lambda view: made.describe(view)[None],
+        folder / "numbers",
+        f"{name} {hashlib.sha256(weights.read_bytes()).hexdigest()}",
+        recipe,
+        told,
     )
     scores = held_out_rows(rows, samples, recipe, lambda: Backbone(net, seed=recipe.seed))
-    labels, given = _spread(rows, samples)
+    labels, given = spread(rows, samples)
     made.fit(rows.values, labels, given)
     made.save(folder / "backbone.onnx")
     return write(folder, "backbone.onnx", samples, scores, recipe)
@@ -286,15 +276,13 @@ def residual(
             told,
         )
         if held:
-            rows = joined(
-                shards(
-                    held,
-                    partial(_score, made),
-                    place / "scores",
-                    name=f"residual {hashlib.sha256(made.onnx_).hexdigest()}",
-                    seed=recipe.seed,
-                    told=told,
-                )
+            rows = _described(
+                held,
+                partial(_score, made),
+                place / "scores",
+                f"residual {hashlib.sha256(made.onnx_).hexdigest()}",
+                recipe,
+                told,
             )
             own = np.flatnonzero(fold == turn)[rows.picture]
             for number, column in scores.items():
@@ -325,7 +313,7 @@ def ensemble(
     """
     if len(members) < 2:
         raise UserError("expected at least two --member FOLDER for the recipe ensemble")
-    columns = [_read_scores(member / "held-out.jsonl", samples) for member in members]
+    columns = [read_scores(member / "held-out.jsonl", samples) for member in members]
     scores, weight, bias = _stacked(columns, samples, recipe)
     shares = {str(member): float(value) for member, value in zip(members, weight, strict=True)}
     content = {"kind": "counterproof.stack/1", "members": shares, "bias": bias}
@@ -352,7 +340,7 @@ def _stacked(
     """
     labels = np.array([sample.machine_made for sample in samples], bool)
     fold = folds(samples, recipe.folds, recipe.seed)
-    whole = np.stack([_mean(column, WHOLE) for column in columns], 1)
+    whole = np.stack([mean_over(column, WHOLE) for column in columns], 1)
     seen = np.isfinite(whole).all(1)
 
     def weighed(chosen: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
@@ -367,96 +355,3 @@ def _stacked(
             table = np.stack([column[number] for column in columns], 1)
             scores[held] = table[held] @ weight + bias
     return joined, *weighed(np.flatnonzero(seen))
-
-
-def held_out_rows(
-    rows: Rows,
-    samples: Sequence[Sample],
-    recipe: Recipe,
-    make: Callable[[], Any],
-    *,
-    power: float = 0.5,
-) -> Scores:
-    """Score each row by a model that saw no picture of its source.
-
-    Args:
-        rows: what describes the pictures.
-        samples: the pictures.
-        recipe: folds and seed.
-        make: returns an untrained estimator that takes such rows.
-        power: see `samples.balance`.
-
-    Returns:
-        For each delivery the logits, shape `(N,)`; nan where a picture has no such row.
-    """
-    if not len(rows.values):
-        raise UserError("expected at least one readable picture")
-    fold = folds(samples, recipe.folds, recipe.seed)
-    labels = np.array([sample.machine_made for sample in samples], bool)
-    scores = {number: np.full(len(samples), np.nan) for number in range(len(DELIVERIES))}
-    for turn in range(recipe.folds):
-        kept = np.flatnonzero(fold != turn)
-        given = np.zeros(len(samples))
-        given[kept] = balance([samples[i] for i in kept.tolist()], power)
-        used = given[rows.picture] > 0
-        picture = rows.picture[used]
-        share = given[picture] / np.bincount(picture, minlength=len(samples))[picture]
-        made = make().fit(rows.values[used], labels[picture], share)
-        held = np.flatnonzero(fold[rows.picture] == turn)
-        found = made.decision_function(rows.values[held])
-        for number, column in scores.items():
-            own = rows.delivery[held] == number
-            column[rows.picture[held[own]]] = found[own]
-    return scores
-
-
-def _spread(
-    rows: Rows, samples: Sequence[Sample], power: float = 0.5
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return label and weight of each row; the rows of a picture share its weight."""
-    labels = np.array([sample.machine_made for sample in samples], bool)
-    counts = np.bincount(rows.picture, minlength=len(samples))
-    return labels[rows.picture], balance(samples, power)[rows.picture] / counts[rows.picture]
-
-
-def _mean(scores: Scores, deliveries: Sequence[int]) -> NDArray[np.float64]:
-    return np.asarray(np.mean([scores[number] for number in deliveries], 0))
-
-
-def levels_of(scores: Scores, samples: Sequence[Sample], recipe: Recipe) -> dict[str, float]:
-    """Return the levels for whole and small pictures, set on held-out scores."""
-    found = training.calibrate(_mean(scores, WHOLE), samples, recipe)
-    small = training.calibrate(scores[SMALL], samples, recipe)
-    return found | {f"small_{name}": value for name, value in small.items()}
-
-
-def write(
-    folder: Path,
-    model: str,
-    samples: Sequence[Sample],
-    scores: Scores,
-    recipe: Recipe,
-    remarks: Sequence[str] = (),
-) -> Outcome:
-    """Write levels, figures and held-out scores beside a model that was saved."""
-    thresholds = levels_of(scores, samples, recipe)
-    metrics = figures(samples, scores, thresholds)
-    content = {"thresholds": thresholds, "metrics": metrics}
-    (folder / "training.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    training.write_scores(folder / "held-out.jsonl", samples, scores)
-    names = (model, "training.json", "held-out.jsonl")
-    return Outcome(tuple(folder / name for name in names), thresholds, metrics, tuple(remarks))
-
-
-def _read_scores(path: Path, samples: Sequence[Sample]) -> Scores:
-    """Read what `training.write_scores` wrote, in the order of samples."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        rows = {row["file"]: row["scores"] for row in map(json.loads, lines)}
-        own = [rows[str(sample.path)] for sample in samples]
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise UserError(f"{path}: expected held-out scores of the same table: {err!r}") from err
-    return {
-        number: np.array([row.get(str(number), np.nan) for row in own], float)
-        for number in range(len(DELIVERIES))
-    }
