@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.serialization import Encoding
 from PIL import Image
 
 from counterproof.app.cli import cli
@@ -212,6 +213,23 @@ def test_a_time_stamp_is_kept_and_holds_elsewhere(
     assert found["stamped_at"]
     assert found["changes"] == []
     assert changes(case) == []
+
+
+@needs_openssl
+def test_openssl_accepts_the_time_stamp(case: Path, tmp_path: Path, local_pki: "LocalPki") -> None:
+    with local_pki.clock() as url:
+        run("case", "seal", case, "-o", tmp_path / "b.zip", "--tsa", url)
+    for name in ("seal.json", "seal.tsr"):
+        (tmp_path / name).write_bytes(read(tmp_path / "b.zip", name))
+    root = tmp_path / "root.pem"
+    root.write_bytes(local_pki.certificate("root").public_bytes(Encoding.PEM))
+    asked = ("ts", "-verify", "-data", tmp_path / "seal.json", "-in", tmp_path / "seal.tsr")
+    assert "Verification: OK" in openssl(*asked, "-CAfile", root)
+    (tmp_path / "seal.json").write_bytes(b"another")
+    refused = subprocess.run(
+        ["openssl", *map(str, asked), "-CAfile", str(root)], capture_output=True, check=False
+    )
+    assert refused.returncode != 0
 
 
 def test_a_time_stamp_that_nobody_signed_is_named(
