@@ -17,7 +17,7 @@ import numpy as np
 
 from counterproof.detectors import measures
 from counterproof.detectors.deliveries import recompress
-from counterproof.detectors.features import describe, families
+from counterproof.detectors.features import bundled_head, describe, families
 from counterproof.detectors.gathering import open_picture
 from counterproof.detectors.samples import read, thinned
 from counterproof.detectors.tiles import cut
@@ -41,7 +41,7 @@ def main() -> None:
         added, _ = families(pixels)
         for most in given.tiles:
             started = time.process_time()
-            logits = describe(cut(pixels, most).pixels)[1]
+            logits = bundled_head().logits(describe(cut(pixels, most).pixels))
             seconds[most] += time.process_time() - started
             scores[most].append(float(logits.mean()) + added)
         kept.append(sample)

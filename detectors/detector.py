@@ -16,7 +16,14 @@ from PIL import Image
 
 from counterproof import weights
 from counterproof.detectors.deliveries import recompress, within
-from counterproof.detectors.features import MODEL, PARTS, describe, families, parts
+from counterproof.detectors.features import (
+    MODEL,
+    PARTS,
+    bundled_head,
+    describe,
+    families,
+    parts,
+)
 from counterproof.detectors.tiles import MIN_SIDE, SIDE, Tiles, cut
 
 __all__ = [
@@ -101,8 +108,8 @@ def look(pixels: NDArray[np.uint8], most: int = MOST_TILES) -> Look:
         WeightsError: if a bundled model is missing or altered.
     """
     tiles = cut(pixels, most)
-    features, logits = describe(tiles.pixels)
-    return Look(tiles, logits, features, *families(pixels))
+    features = describe(tiles.pixels)
+    return Look(tiles, bundled_head().logits(features), features, *families(pixels))
 
 
 def again(pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from counterproof.detectors.deliveries import DELIVERIES
-from counterproof.detectors.features import TILES, WIDTH
+from counterproof.detectors.features import TILES, WIDTH, LinearHead
 from counterproof.detectors.gathering import Rows, joined, shards
 from counterproof.detectors.head import PENALTY, SCALE, fit_rows
 from counterproof.detectors.lite0 import KEPT_SHAPE, KEPT_WIDTH, Lite0, pretrained, to_onnx
@@ -328,11 +328,11 @@ class Tuned:
         return _mean_logits(values, table.picture[rows], table.delivery[rows], count)
 
     def onnx(self) -> bytes:
-        """Return the network as a file."""
+        """Return the network without its head as a file."""
         return to_onnx(self.network)
 
-    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the weight of each feature, and the features of a usual tile."""
+    def head(self, network: str) -> LinearHead:
+        """Return the head of the network whose file has this SHA-256."""
         count = len(self.kept.table.picture)
         rows = np.arange(0, count, max(1, count // USUAL))
         features = []
@@ -340,5 +340,6 @@ class Tuned:
             for start in range(0, len(rows), BATCH):
                 made = self.network.upper(*self.kept.rows(rows[start : start + BATCH]))
                 features.append(made.numpy())
-        weight = self.network.head.weight[0].detach().numpy()
-        return weight, np.concatenate(features).mean(0)
+        head = self.network.head
+        weight, bias = head.weight[0].detach().numpy(), float(head.bias.detach())
+        return LinearHead(weight, bias, np.concatenate(features).mean(0), network)

@@ -74,14 +74,14 @@ class Head(RowClassifier):
 
         About 6 ms of CPU a tile.
         """
-        return np.asarray(describe(cut(pixels, TILES).pixels)[0].mean(0), np.float32)
+        return np.asarray(describe(cut(pixels, TILES).pixels).mean(0), np.float32)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return the logit of each path, as it is, or row, shape `(N,)`."""
         return np.asarray(self.rows(X) @ self.weight_ + self.bias_, np.float64)
 
     def save(self, path: Path) -> None:
-        """Write the head as JSON; `network_file.with_head` puts it into a network."""
+        """Write the estimator as JSON, for `load`; scans read `features.LinearHead`."""
         content = {
             "kind": "counterproof.head/1",
             "parameters": self.get_params(),

@@ -46,7 +46,7 @@ OPSET = 17
 
 
 class Lite0(torch.nn.Module):
-    """The network with a linear head on means and deviations at several depths.
+    """The network, means and deviations at several depths, and a linear head on them.
 
     Batch normalisation keeps the statistics of its pretraining: call `eval` and leave it.
     """
@@ -74,10 +74,9 @@ class Lite0(torch.nn.Module):
         last = functional.relu6(self.net._bn1(self.net._conv_head(x)))
         return torch.cat([below, pooled, last.mean((2, 3))], 1)
 
-    def forward(self, tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return features `(N, WIDTH)` and logits of *machine-made* `(N,)` of tiles."""
-        features = self.upper(*self.lower(tiles))
-        return features, self.head(features)[:, 0]
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return features of tiles, `(N, WIDTH)`; `head` turns them into logits."""
+        return self.upper(*self.lower(tiles))
 
     def learning(self) -> list[torch.nn.Parameter]:
         """Return the weights of the upper half, without those of its normalisation."""
@@ -121,13 +120,12 @@ def pretrained() -> Lite0:
 
 
 def to_onnx(network: Lite0) -> bytes:
-    """Return the network as a file, its large weights in half precision.
+    """Return the network without its head as a file, its large weights in half precision.
 
-    Inputs: `tiles`, `uint8` RGB `(N, 224, 224, 3)`. Outputs: `features` `(N, WIDTH)` and
-    `logit` `(N,)`, `float32`.
+    Input: `tiles`, `uint8` RGB `(N, 224, 224, 3)`. Output: `features`, `float32` `(N, WIDTH)`.
     """
     file = io.BytesIO()
-    names = {"tiles": {0: "n"}, "features": {0: "n"}, "logit": {0: "n"}}
+    names = {"tiles": {0: "n"}, "features": {0: "n"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of this exporter, which keeps names of weights
         torch.onnx.export(
@@ -135,7 +133,7 @@ def to_onnx(network: Lite0) -> bytes:
             (torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8),),
             file,  # type: ignore[arg-type]
             input_names=["tiles"],
-            output_names=["features", "logit"],
+            output_names=["features"],
             dynamic_axes=names,
             opset_version=OPSET,
             dynamo=False,

@@ -1,47 +1,15 @@
-"""Models as files: another head, a logit of another scale, weights in half precision."""
+"""Models as files: a logit of another scale, weights in half precision."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from counterproof.detectors.features import WIDTH
-from counterproof.errors import MissingExtra, UserError
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["scaled", "store_in_half", "with_head"]
-
-
-def with_head(model: bytes, weight: NDArray[Any], bias: float) -> bytes:
-    """Return the network with another head.
-
-    Args:
-        model: what `lite0.to_onnx` returns, or the bundled file.
-        weight: of each feature, shape `(WIDTH,)`.
-        bias: added to the sum.
-
-    Raises:
-        MissingExtra: without the package onnx.
-        UserError: if the model has no head of this shape.
-    """
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError as err:
-        raise MissingExtra("onnx", "train") from err
-    graph = onnx.load_from_string(model)
-    values = {
-        "head.weight": weight.reshape(1, WIDTH).astype(np.float32),
-        "head.bias": np.array([bias], np.float32),
-    }
-    for item in graph.graph.initializer:
-        if item.name in values:
-            item.CopyFrom(numpy_helper.from_array(values.pop(item.name), item.name))
-    if values:
-        raise UserError(f"expected a network with {', '.join(values)}; build one with `lite0`")
-    return bytes(graph.SerializeToString())
+__all__ = ["scaled", "store_in_half"]
 
 
 def scaled(model: bytes, share: float) -> bytes:
@@ -68,7 +36,7 @@ def store_in_half(model: "onnx.ModelProto") -> None:
 
     casts = []
     for item in model.graph.initializer:
-        if item.data_type != TensorProto.FLOAT or item.name.startswith("head."):
+        if item.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(item)
         if values.size < WIDTH:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from counterproof import weights
 from counterproof.detectors.deliveries import DELIVERIES, WHOLE
 from counterproof.detectors.ensemble import stack
-from counterproof.detectors.features import HEAD, MODEL, SPECTRAL, WIDTH
+from counterproof.detectors.features import HEAD, MODEL, SPECTRAL, WIDTH, LinearHead
 from counterproof.detectors.gathering import Describe, Rows, joined, shards
 from counterproof.detectors.held_out import (
     Outcome,
@@ -62,8 +62,8 @@ def default(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told)
 
     Args:
         samples: the table.
-        folder: where the network with its head, `lite0.onnx`, what spectra and noise add to
-            its logit, `lite0-spectral.onnx`, and what leads to them go.
+        folder: where the head, `lite0-head.npz`, what spectra and noise add to its logit,
+            `lite0-spectral.onnx`, and what leads to them go.
         recipe: folds and seed.
         told: gets a line now and then.
 
@@ -71,17 +71,14 @@ def default(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told)
         UserError: if no picture can be read.
     """
     from counterproof.detectors.head import Head
-    from counterproof.detectors.network_file import with_head
 
     features, numbers = described_twice(samples, folder, recipe, told)
     scores = held_out_rows(features, samples, recipe, lambda: Head(seed=recipe.seed), power=0)
     labels, given = spread(features, samples, power=0)
     head = Head(seed=recipe.seed).fit(features.values, labels, given)
-    network = weights.open(MODEL).read()
-    (folder / "lite0.onnx").write_bytes(with_head(network, head.weight_, head.bias_))
-    usual = features.values.mean(0)
-    np.savez(folder / HEAD, weight=head.weight_.astype(np.float32), usual=usual)
-    return _with_spectral(samples, folder, recipe, scores, numbers)
+    usual, network = features.values.mean(0), weights.open(MODEL).sha256
+    LinearHead(head.weight_.astype(np.float32), head.bias_, usual, network).save(folder / HEAD)
+    return _with_spectral(samples, folder, recipe, scores, numbers, HEAD)
 
 
 def described_twice(
@@ -93,16 +90,14 @@ def described_twice(
         UserError: if no picture can be read.
     """
     from counterproof.detectors.head import Head
-    from counterproof.detectors.network_file import with_head
     from counterproof.detectors.spectral_features import VERSION, describe
 
     head = Head()
-    bare = with_head(weights.open(MODEL).read(), np.zeros(WIDTH), 0.0)  # heads change no feature
     rows = _described(
         samples,
         lambda view: np.concatenate([head.describe(view), describe(view)])[None],
         folder / "views",
-        f"network {hashlib.sha256(bare).hexdigest()[:12]}, spectral {VERSION}",
+        f"network {weights.open(MODEL).sha256[:12]}, spectral {VERSION}",
         recipe,
         told,
     )
@@ -119,7 +114,7 @@ def tuned(
 
     Args:
         samples: the table.
-        folder: as for `default`.
+        folder: as for `default`; the network that was trained, `lite0.onnx`, too.
         recipe: folds and seed.
         told: gets a line now and then.
         steps: of training the upper half.
@@ -142,16 +137,21 @@ def tuned(
         for number, column in made.scores(held.tolist(), len(samples)).items():
             scores[number][held] = column[held]
     made = tuner.fit(np.flatnonzero(readable).tolist())
-    (folder / "lite0.onnx").write_bytes(made.onnx())
-    weight, usual = made.head()
-    np.savez(folder / HEAD, weight=weight, usual=usual)
-    return _with_spectral(samples, folder, recipe, scores, numbers)
+    network = made.onnx()
+    (folder / "lite0.onnx").write_bytes(network)
+    made.head(hashlib.sha256(network).hexdigest()).save(folder / HEAD)
+    return _with_spectral(samples, folder, recipe, scores, numbers, "lite0.onnx")
 
 
 def _with_spectral(
-    samples: Sequence[Sample], folder: Path, recipe: Recipe, by_tiles: Scores, numbers: Rows
+    samples: Sequence[Sample],
+    folder: Path,
+    recipe: Recipe,
+    by_tiles: Scores,
+    numbers: Rows,
+    model: str,
 ) -> Outcome:
-    """Train a spectral detector beside a network that is already written, and join both."""
+    """Train a spectral detector beside a model that is already written, and join both."""
     from counterproof.detectors.network_file import scaled
     from counterproof.detectors.spectral import Spectral
 
@@ -160,7 +160,7 @@ def _with_spectral(
     labels, given = spread(numbers, samples)
     made = Spectral(seed=recipe.seed).fit(numbers.values, labels, given)
     (folder / SPECTRAL).write_bytes(scaled(made.onnx_, SHARE))
-    return write(folder, "lite0.onnx", samples, scores, recipe)
+    return write(folder, model, samples, scores, recipe)
 
 
 def _numbers(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told) -> Rows:

@@ -1,18 +1,18 @@
 """A detector that `counterproof detectors train` wrote, asked about pictures: for `evaluate`."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from counterproof import weights
 from counterproof.detectors.detector import MOST_TILES
-from counterproof.detectors.features import SPECTRAL
+from counterproof.detectors.features import HEAD, MODEL, SPECTRAL, read_head
 from counterproof.detectors.spectral_features import describe
 from counterproof.detectors.tiles import cut
 from counterproof.errors import UserError, WeightsError
@@ -57,7 +57,7 @@ def open_trained(folder: Path) -> Trained:
 def _score_of(folder: Path) -> Score:
     if (folder / "stack.json").is_file():
         return _stack(folder / "stack.json")
-    if (folder / "lite0.onnx").is_file():
+    if (folder / HEAD).is_file():
         return _network(folder)
     if (folder / "spectral.onnx").is_file():
         from counterproof.detectors.spectral import Spectral
@@ -76,21 +76,25 @@ def _score_of(folder: Path) -> Score:
 
 def _network(folder: Path) -> Score:
     """Return what the recipes `default` and `tuned` trained, as `detector.look` joins it."""
-    network, spectral = (_session(folder / name) for name in ("lite0.onnx", SPECTRAL))
+    bundled, own = weights.open(MODEL), folder / "lite0.onnx"
+    try:
+        data = own.read_bytes() if own.is_file() else bundled.read()
+        head = read_head((folder / HEAD).read_bytes())
+        if head.network != hashlib.sha256(data).hexdigest():
+            raise ValueError("the head was trained on features of another network")
+        network = weights.session_of(data, own)
+        spectral = weights.session_of((folder / SPECTRAL).read_bytes(), folder / SPECTRAL)
+    except (OSError, ValueError, WeightsError) as err:
+        raise UserError(
+            f"{folder}: expected a model of the recipe default or tuned: {err}"
+        ) from err
 
     def score(pixels: NDArray[np.uint8]) -> float:
-        (logits,) = network.run(["logit"], {"tiles": cut(pixels, MOST_TILES).pixels})
+        (features,) = network.run(["features"], {"tiles": cut(pixels, MOST_TILES).pixels})
         (added,) = spectral.run(["logit"], {"numbers": describe(pixels)[None]})
-        return float(logits.mean() + added[0])
+        return float(head.logits(features).mean() + added[0])
 
     return score
-
-
-def _session(path: Path) -> Any:
-    try:
-        return weights.session_of(path.read_bytes(), path)
-    except (OSError, WeightsError) as err:
-        raise UserError(f"{path}: expected a model of the recipe default or tuned: {err}") from err
 
 
 def _stack(file: Path) -> Score:

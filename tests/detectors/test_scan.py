@@ -12,7 +12,7 @@ from counterproof import weights
 from counterproof.audit.verdict import decide
 from counterproof.detectors import detector, scan
 from counterproof.detectors.detector import Answer, again, judge, look, probability, reasons
-from counterproof.detectors.features import MODEL, PARTS, WIDTH, describe, families, parts
+from counterproof.detectors.features import MODEL, PARTS, WIDTH, families, parts
 from counterproof.detectors.scope import UNTESTED
 from counterproof.detectors.spectral_features import FAMILIES
 from counterproof.detectors.tiles import MIN_SIDE
@@ -146,9 +146,9 @@ def test_reasons_are_what_speaks_for_it(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_bundled_models_give_what_they_gave() -> None:
     """Golden values of the bundled weights; they change only with a new version of the card."""
     picture = textured(300, 300)
-    features, logits = describe(look(picture).tiles.pixels)
-    assert features.shape == (4, WIDTH)
-    assert pytest.approx(logits.tolist(), abs=0.02) == GOLDEN
+    seen = look(picture)
+    assert seen.features.shape == (4, WIDTH)
+    assert pytest.approx(seen.logits.tolist(), abs=0.02) == GOLDEN
     assert families(picture)[0] == pytest.approx(GOLDEN_ADDED, abs=0.02)
 
 

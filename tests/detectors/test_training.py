@@ -14,8 +14,10 @@ from PIL import Image
 from counterproof.app.detectors import detectors
 from counterproof.detectors.deliveries import TREATMENTS, at_random
 from counterproof.detectors.evaluation import evaluate, external
+from counterproof.detectors.features import HEAD, WIDTH, LinearHead
 from counterproof.detectors.release import shortfalls
 from counterproof.detectors.samples import read
+from counterproof.detectors.trained import open_trained
 from counterproof.errors import UserError
 from tests.detectors.drawn import textured
 
@@ -59,6 +61,21 @@ def test_a_planted_sign_is_found_on_sources_never_seen(table: Path, tmp_path: Pa
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "views").iterdir()}
     CliRunner().invoke(detectors, command, catch_exceptions=False)
     assert kept == {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "views").iterdir()}
+    own = open_trained(tmp_path / "out")
+    scores = [own.score(np.asarray(Image.open(sample.path))) for sample in read(table)]
+    assert min(scores[1::2]) > max(scores[::2])
+
+
+def test_a_head_of_another_network_is_refused(tmp_path: Path) -> None:
+    """A head that was trained before the network changed would say numbers that mean nothing."""
+    ones = np.ones(WIDTH, np.float32)
+    LinearHead(ones, 0.0, ones, network="0" * 64).save(tmp_path / HEAD)
+    (tmp_path / "training.json").write_text('{"thresholds": {}}')
+    with pytest.raises(UserError, match="another network"):
+        open_trained(tmp_path)
+    (tmp_path / HEAD).write_bytes(b"PK not a head")
+    with pytest.raises(UserError, match="not a head"):
+        open_trained(tmp_path)
 
 
 def test_the_head_is_an_estimator_that_saves_and_loads(table: Path, tmp_path: Path) -> None:
