@@ -4,7 +4,7 @@ A score counts only if the model behind it saw no picture of the source.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ __all__ = [
     "held_out_rows",
     "levels_of",
     "mean_over",
+    "models_without",
     "read_scores",
     "spread",
     "write",
@@ -71,12 +72,38 @@ def held_out_rows(
 
     Returns:
         For each delivery the logits, shape `(N,)`; nan where a picture has no such row.
+
+    Raises:
+        UserError: if there is no row.
+    """
+    fold = folds(samples, recipe.folds, recipe.seed)
+    scores = {number: np.full(len(samples), np.nan) for number in range(len(DELIVERIES))}
+    for turn, made in enumerate(models_without(rows, samples, recipe, make, power=power)):
+        held = np.flatnonzero(fold[rows.picture] == turn)
+        found = made.decision_function(rows.values[held])
+        for number, column in scores.items():
+            own = rows.delivery[held] == number
+            column[rows.picture[held[own]]] = found[own]
+    return scores
+
+
+def models_without(
+    rows: Rows,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    make: Callable[[], Any],
+    *,
+    power: float = 0.5,
+) -> Iterator[Any]:
+    """Yield a model for each fold, trained on the rows of all others; arguments as above.
+
+    Raises:
+        UserError: if there is no row.
     """
     if not len(rows.values):
         raise UserError("expected at least one readable picture")
     fold = folds(samples, recipe.folds, recipe.seed)
     labels = np.array([sample.machine_made for sample in samples], bool)
-    scores = {number: np.full(len(samples), np.nan) for number in range(len(DELIVERIES))}
     for turn in range(recipe.folds):
         kept = np.flatnonzero(fold != turn)
         given = np.zeros(len(samples))
@@ -84,13 +111,7 @@ def held_out_rows(
         used = given[rows.picture] > 0
         picture = rows.picture[used]
         share = given[picture] / np.bincount(picture, minlength=len(samples))[picture]
-        made = make().fit(rows.values[used], labels[picture], share)
-        held = np.flatnonzero(fold[rows.picture] == turn)
-        found = made.decision_function(rows.values[held])
-        for number, column in scores.items():
-            own = rows.delivery[held] == number
-            column[rows.picture[held[own]]] = found[own]
-    return scores
+        yield make().fit(rows.values[used], labels[picture], share)
 
 
 def spread(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "backbone",
+    "both",
     "default",
     "described_twice",
     "ensemble",
@@ -89,21 +90,23 @@ def described_twice(
     Raises:
         UserError: if no picture can be read.
     """
+    name, describe = both()
+    rows = _described(samples, describe, folder / "views", name, recipe, told)
+    return (
+        replace(rows, values=rows.values[:, :WIDTH]),
+        replace(rows, values=rows.values[:, WIDTH:]),
+    )
+
+
+def both() -> tuple[str, Describe]:
+    """Return what `default` describes a view by: a name with versions, and the function."""
     from counterproof.detectors.head import Head
     from counterproof.detectors.spectral_features import VERSION, describe
 
     head = Head()
-    rows = _described(
-        samples,
-        lambda view: np.concatenate([head.describe(view), describe(view)])[None],
-        folder / "views",
-        f"network {weights.open(MODEL).sha256[:12]}, spectral {VERSION}",
-        recipe,
-        told,
-    )
     return (
-        replace(rows, values=rows.values[:, :WIDTH]),
-        replace(rows, values=rows.values[:, WIDTH:]),
+        f"network {weights.open(MODEL).sha256[:12]}, spectral {VERSION}",
+        lambda view: np.concatenate([head.describe(view), describe(view)])[None],
     )
 
 
