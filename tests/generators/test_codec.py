@@ -118,11 +118,8 @@ def test_the_shipped_codec_brings_a_picture_back() -> None:
 
 
 # A file of 50 × 70 pixels at quality 1, and the SHA-256 of its latents, from another environment.
-GOLDEN = (
-    "iUNQSQJ8iLImAUYAMgAMTwl+Azxn1EgiH06kH2oG6ZDF4eGDCi/sOXBAvmYwaJGH7lXUjqrEMn9dbefsh6bC9OSM"
-    "uqWEVw=="
-)
-GOLDEN_LATENTS = "18fb731d43cc338ceec5410527a7ed717ecd86cc309911112321e141f5ade7b3"
+GOLDEN = "iUNQSQLzoACdAUYAMgB83sV/2/ZDdPJKfvuahNIEUWjoLWwtOZix64Txknf6S/yuZ659tW5wumX+Km50s3NPX4S7"
+GOLDEN_LATENTS = "7dd04b7a264de369e6b246aff4137cc2092f6405ba0ac8146ea77766120c9689"
 
 
 def test_a_file_from_another_machine_decodes_to_the_same_latents() -> None:
