@@ -1,6 +1,6 @@
 """What limits the shipped detector: curves over sources and pictures, parts left out, fold draws.
 
-    python benchmarks/detector_ablations.py TABLE FOLDER [-o RESULT.json]
+    python benchmarks/detector_ablations.py TABLE FOLDER [-o RESULT.json] [--only TEXT]…
 
 TABLE and FOLDER as of `counterproof detectors train TABLE -o FOLDER`: what was made of the pictures
 there is read, nothing is run over them again. Each figure is the mean over held-out sources of the
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--draws", type=int, default=3, help="of sources, pictures and folds")
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--only", action="append", help="lines that contain this; can be repeated")
     given = parser.parse_args()
     samples = read(given.table)
     shown = Views(samples, *described_twice(samples, given.folder, Recipe(), print))
@@ -156,6 +157,8 @@ def main() -> None:
     draws = range(given.draws)
 
     def say(name: str, chosen: Chosen = everything, **how: Any) -> None:
+        if given.only and not any(text in name for text in given.only):
+            return
         found = [shown.areas(chosen, **{"seed": seed, **how}) for seed in draws]
         whole, reached, small = np.array(found).T
         row = {
