@@ -12,6 +12,7 @@ machine-made sources, whole sources resampled) and the true positive rate at 5 %
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,13 @@ from counterproof.detectors.deliveries import TREATMENTS, Delivery, recompress
 from counterproof.detectors.features import WIDTH
 from counterproof.detectors.gathering import joined, shards
 from counterproof.detectors.head import Head
-from counterproof.detectors.held_out import models_without
+from counterproof.detectors.held_out import held_out_rows
 from counterproof.detectors.recipes import SHARE, both, described_twice
-from counterproof.detectors.samples import Sample, folds, read
+from counterproof.detectors.samples import Sample, read
 from counterproof.detectors.spectral import Spectral
 from counterproof.detectors.training import Recipe
+
+NETWORK, NUMBERS = slice(0, WIDTH), slice(WIDTH, None)  # columns of what `both` describes
 
 
 def some(samples: Sequence[Sample], machine_made: int, photographs: int) -> NDArray[np.int64]:
@@ -69,26 +72,25 @@ def main() -> None:
             told=print,
         )
     )
-    features, numbers = described_twice(samples, given.folder, recipe, lambda text: None)
-    own_fold = folds(samples, recipe.folds, recipe.seed)[chosen[treated.picture]]
-    scores = np.full(len(own_fold), np.nan)
-    heads = models_without(features, samples, recipe, lambda: Head(seed=recipe.seed), power=0)
-    spectra = models_without(numbers, samples, recipe, lambda: Spectral(seed=recipe.seed))
-    for turn, (head, spectral) in enumerate(zip(heads, spectra, strict=True)):
-        held = own_fold == turn
-        values = np.asarray(treated.values[held])
-        scores[held] = head.decision_function(values[:, :WIDTH])
-        scores[held] += SHARE * spectral.decision_function(values[:, WIDTH:])
-    labels = np.array([samples[i].machine_made for i in chosen])
-    sources = np.array([samples[i].source for i in chosen])
-    print(f"{int((~labels).sum())} photographs, {int(labels.sum())} machine-made pictures")
+    treated = replace(treated, picture=chosen[treated.picture])
+    rows = described_twice(samples, given.folder, recipe, lambda text: None)
+    asked = [replace(treated, values=treated.values[:, own]) for own in (NETWORK, NUMBERS)]
+    heads = held_out_rows(
+        rows[0], samples, recipe, lambda: Head(seed=recipe.seed), power=0, asked=asked[0]
+    )
+    spectra = held_out_rows(
+        rows[1], samples, recipe, lambda: Spectral(seed=recipe.seed), asked=asked[1]
+    )
+    labels = np.array([sample.machine_made for sample in samples])
+    sources = np.array([sample.source for sample in samples])
+    print(f"{int((~labels[chosen]).sum())} photographs, {int(labels[chosen].sum())} machine-made")
     for number, treatment in enumerate(TREATMENTS):
-        own = treated.delivery == number
-        place = treated.picture[own]
-        flags, names = labels[place], sources[place]
-        area = measures.resampled(measures.source_mean, scores[own], flags, names)
-        reached = measures.true_positive_rate(scores[own], flags, 0.05)
-        print(f"{treatment:<14} area {area}  TPR at 5 % FPR {reached:.3f}  n {len(place)}")
+        scores = heads[number] + SHARE * spectra[number]
+        seen = np.isfinite(scores)
+        own, flags, names = scores[seen], labels[seen], sources[seen]
+        area = measures.resampled(measures.source_mean, own, flags, names)
+        reached = measures.true_positive_rate(own, flags, 0.05)
+        print(f"{treatment:<14} area {area}  TPR at 5 % FPR {reached:.3f}  n {len(own)}")
 
 
 if __name__ == "__main__":

@@ -184,8 +184,8 @@ def _kinds() -> dict[str, Any]:
 
 
 def _suffix(member: Any) -> str:
-    """Return how a member's main file ends: a head is JSON, the others are networks."""
+    """Return how a member's main file ends: a head is numbers, the others are networks."""
     from counterproof.detectors.head import Head
 
     kind = member if isinstance(member, type) else type(member)
-    return ".json" if issubclass(kind, Head) else ".onnx"
+    return ".npz" if issubclass(kind, Head) else ".onnx"

@@ -4,7 +4,6 @@
 pipelines and cross-validation.
 """
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any, Self
@@ -14,8 +13,16 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from counterproof import weights
 from counterproof.detectors.estimator import RowClassifier
-from counterproof.detectors.features import PARTS, TILES, WIDTH, describe
+from counterproof.detectors.features import (
+    MODEL,
+    PARTS,
+    TILES,
+    LinearHead,
+    describe,
+    read_head,
+)
 from counterproof.detectors.tiles import cut
 from counterproof.errors import UserError
 
@@ -45,6 +52,7 @@ class Head(RowClassifier):
     Attributes:
         weight_: of each feature, shape `(WIDTH,)`.
         bias_: added to the sum.
+        usual_: mean of the training rows, shape `(WIDTH,)`.
         classes_: `[False, True]`; True is machine-made.
     """
 
@@ -65,6 +73,7 @@ class Head(RowClassifier):
             ImageError: if a picture cannot be read.
         """
         rows, labels, given = self.training_rows(X, y, sample_weight)
+        self.usual_ = rows.mean(0)
         self.weight_, self.bias_ = fit_rows(rows, labels, given, penalty=self.penalty, scale=SCALE)
         self.classes_ = np.array([False, True])
         return self
@@ -81,31 +90,29 @@ class Head(RowClassifier):
         return np.asarray(self.rows(X) @ self.weight_ + self.bias_, np.float64)
 
     def save(self, path: Path) -> None:
-        """Write the estimator as JSON, for `load`; scans read `features.LinearHead`."""
-        content = {
-            "kind": "counterproof.head/1",
-            "parameters": self.get_params(),
-            "weight": [float(value) for value in self.weight_],
-            "bias": self.bias_,
-        }
-        path.write_text(json.dumps(content), encoding="utf-8")
+        """Write what scans read, a `LinearHead` of the bundled network.
+
+        Args:
+            path: ends with `.npz`.
+        """
+        weight, usual = (value.astype(np.float32) for value in (self.weight_, self.usual_))
+        LinearHead(weight, self.bias_, usual, weights.open(MODEL).sha256).save(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a head that `save` wrote.
+        """Read a head that `save` wrote; how it was trained is not kept.
 
         Raises:
-            UserError: if the file is not one.
+            UserError: if the file is not one, or of another network.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["kind"] != "counterproof.head/1" or len(content["weight"]) != WIDTH:
-                raise ValueError("another kind or width")
-            made = cls(**content["parameters"])
-            made.weight_ = np.array(content["weight"], float)
-            made.bias_ = float(content["bias"])
-        except (OSError, ValueError, KeyError, TypeError) as err:
+            kept = read_head(path.read_bytes())
+        except (OSError, ValueError) as err:
             raise UserError(f"{path}: expected a detector's head: {err}") from err
+        if kept.network != weights.open(MODEL).sha256:
+            raise UserError(f"{path}: a head of another network; train it again")
+        made = cls()
+        made.weight_, made.bias_, made.usual_ = kept.weight.astype(float), kept.bias, kept.usual
         made.classes_ = np.array([False, True])
         return made
 

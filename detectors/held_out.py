@@ -4,7 +4,7 @@ A score counts only if the model behind it saw no picture of the source.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ __all__ = [
     "held_out_rows",
     "levels_of",
     "mean_over",
-    "models_without",
     "read_scores",
     "spread",
     "write",
@@ -60,50 +59,31 @@ def held_out_rows(
     make: Callable[[], Any],
     *,
     power: float = 0.5,
+    asked: Rows | None = None,
 ) -> Scores:
     """Score each row by a model that saw no picture of its source.
 
     Args:
-        rows: what describes the pictures.
+        rows: what describes the pictures, for training.
         samples: the pictures.
         recipe: folds and seed.
         make: returns an untrained estimator that takes such rows.
         power: see `samples.balance`.
+        asked: rows to score, of any deliveries of those pictures; None for those above.
 
     Returns:
-        For each delivery the logits, shape `(N,)`; nan where a picture has no such row.
-
-    Raises:
-        UserError: if there is no row.
-    """
-    fold = folds(samples, recipe.folds, recipe.seed)
-    scores = {number: np.full(len(samples), np.nan) for number in range(len(DELIVERIES))}
-    for turn, made in enumerate(models_without(rows, samples, recipe, make, power=power)):
-        held = np.flatnonzero(fold[rows.picture] == turn)
-        found = made.decision_function(rows.values[held])
-        for number, column in scores.items():
-            own = rows.delivery[held] == number
-            column[rows.picture[held[own]]] = found[own]
-    return scores
-
-
-def models_without(
-    rows: Rows,
-    samples: Sequence[Sample],
-    recipe: Recipe,
-    make: Callable[[], Any],
-    *,
-    power: float = 0.5,
-) -> Iterator[Any]:
-    """Yield a model for each fold, trained on the rows of all others; arguments as above.
+        For each delivery of `asked` the logits, shape `(N,)`; nan where a picture has no such row.
 
     Raises:
         UserError: if there is no row.
     """
     if not len(rows.values):
         raise UserError("expected at least one readable picture")
+    asked = rows if asked is None else asked
     fold = folds(samples, recipe.folds, recipe.seed)
     labels = np.array([sample.machine_made for sample in samples], bool)
+    count = max(len(DELIVERIES), int(asked.delivery.max(initial=0)) + 1)
+    scores = {number: np.full(len(samples), np.nan) for number in range(count)}
     for turn in range(recipe.folds):
         kept = np.flatnonzero(fold != turn)
         given = np.zeros(len(samples))
@@ -111,7 +91,13 @@ def models_without(
         used = given[rows.picture] > 0
         picture = rows.picture[used]
         share = given[picture] / np.bincount(picture, minlength=len(samples))[picture]
-        yield make().fit(rows.values[used], labels[picture], share)
+        made = make().fit(rows.values[used], labels[picture], share)
+        held = np.flatnonzero(fold[asked.picture] == turn)
+        found = made.decision_function(asked.values[held])
+        for number, column in scores.items():
+            own = asked.delivery[held] == number
+            column[asked.picture[held[own]]] = found[own]
+    return scores
 
 
 def spread(

@@ -17,10 +17,10 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from torch.nn import functional
 
 from counterproof.detectors.features import WIDTH
-from counterproof.detectors.network_file import store_in_half
 from counterproof.detectors.tiles import SIDE
 from counterproof.errors import MissingExtra
 
@@ -139,5 +139,21 @@ def to_onnx(network: Lite0) -> bytes:
             dynamo=False,
         )
     model = onnx.load_from_string(file.getvalue())
-    store_in_half(model)
+    _store_in_half(model)
     return bytes(model.SerializeToString())
+
+
+def _store_in_half(model: onnx.ModelProto) -> None:
+    """Keep large weights as float16 with a cast in front: half the file, float32 arithmetic."""
+    casts = []
+    for item in model.graph.initializer:
+        if item.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(item)
+        if values.size < WIDTH:
+            continue
+        name = item.name
+        item.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from counterproof import weights
 from counterproof.detectors.deliveries import DELIVERIES, WHOLE
 from counterproof.detectors.ensemble import stack
-from counterproof.detectors.features import HEAD, MODEL, SPECTRAL, WIDTH, LinearHead
+from counterproof.detectors.features import HEAD, MODEL, SPECTRAL, WIDTH
 from counterproof.detectors.gathering import Describe, Rows, joined, shards
 from counterproof.detectors.held_out import (
     Outcome,
@@ -77,8 +77,7 @@ def default(samples: Sequence[Sample], folder: Path, recipe: Recipe, told: Told)
     scores = held_out_rows(features, samples, recipe, lambda: Head(seed=recipe.seed), power=0)
     labels, given = spread(features, samples, power=0)
     head = Head(seed=recipe.seed).fit(features.values, labels, given)
-    usual, network = features.values.mean(0), weights.open(MODEL).sha256
-    LinearHead(head.weight_.astype(np.float32), head.bias_, usual, network).save(folder / HEAD)
+    head.save(folder / HEAD)
     return _with_spectral(samples, folder, recipe, scores, numbers, HEAD)
 
 
@@ -155,8 +154,7 @@ def _with_spectral(
     model: str,
 ) -> Outcome:
     """Train a spectral detector beside a model that is already written, and join both."""
-    from counterproof.detectors.network_file import scaled
-    from counterproof.detectors.spectral import Spectral
+    from counterproof.detectors.spectral import Spectral, scaled
 
     by_numbers = held_out_rows(numbers, samples, recipe, lambda: Spectral(seed=recipe.seed))
     scores = {number: by_tiles[number] + SHARE * by_numbers[number] for number in by_tiles}

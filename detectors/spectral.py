@@ -153,6 +153,24 @@ class Spectral(RowClassifier):
         return made
 
 
+def scaled(model: bytes, share: float) -> bytes:
+    """Return a spectral model whose logit, and what each number adds to it, is `share` of it.
+
+    Args:
+        model: `Spectral.onnx_`.
+        share: 0 or more.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load_from_string(model)
+    for item in graph.graph.initializer:
+        if item.name in ("weight", "bias"):
+            value = (numpy_helper.to_array(item) * share).astype(np.float32)
+            item.CopyFrom(numpy_helper.from_array(value, item.name))
+    return bytes(graph.SerializeToString())
+
+
 def _checked(X: Any) -> Any:
     """Return `X`, unless it holds rows of another width."""
     if isinstance(X, np.ndarray) and X.dtype.kind == "f" and X.shape[1:] != (WIDTH,):

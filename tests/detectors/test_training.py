@@ -91,11 +91,12 @@ def test_the_head_is_an_estimator_that_saves_and_loads(table: Path, tmp_path: Pa
     chances = head.predict_proba(paths[12:])
     assert chances.sum(1) == pytest.approx(1)
     assert (head.predict(paths[12:]) == labels[12:]).mean() > 0.8
-    head.save(tmp_path / "head.json")
-    assert Head.load(tmp_path / "head.json").predict_proba(paths[12:]) == pytest.approx(chances)
-    (tmp_path / "head.json").write_text("{}")
+    head.save(tmp_path / HEAD)
+    again = Head.load(tmp_path / HEAD).predict_proba(paths[12:])
+    assert again == pytest.approx(chances, abs=1e-3)
+    (tmp_path / HEAD).write_text("{}")
     with pytest.raises(UserError, match="expected a detector's head"):
-        Head.load(tmp_path / "head.json")
+        Head.load(tmp_path / HEAD)
 
 
 def test_evaluation_shows_when_size_gives_the_label_away(table: Path, tmp_path: Path) -> None:
