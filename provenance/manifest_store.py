@@ -16,11 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from counterproof.errors import ProvenanceError, UserError
 from counterproof.provenance import jumbf
-from counterproof.provenance.certificates import (
-    SIGNER_USAGES,
-    ClaimSignature,
-    read_signature,
-)
+from counterproof.provenance.certificates import SIGNER_USAGES
+from counterproof.provenance.claim_signature import ClaimSignature, read_signature
 
 if TYPE_CHECKING:
     from counterproof.images import ImageFile

@@ -10,7 +10,8 @@ from cryptography.x509.oid import NameOID
 
 from counterproof.findings import Time, Trust
 from counterproof.provenance.advisories import Advisory
-from counterproof.provenance.certificates import Certificate, ClaimSignature, fingerprint
+from counterproof.provenance.certificates import Certificate, fingerprint
+from counterproof.provenance.claim_signature import ClaimSignature
 from counterproof.provenance.trust import TrustList, TrustStore
 
 __all__ = ["Standing", "judge", "name_of"]

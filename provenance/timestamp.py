@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 
 from counterproof.errors import ProvenanceError, UserError
-from counterproof.provenance.certificates import token_chain
+from counterproof.provenance.claim_signature import token_chain
 from counterproof.provenance.cms import read_token
 
 __all__ = ["ask", "stamped_at"]

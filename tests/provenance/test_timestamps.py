@@ -12,7 +12,7 @@ from cryptography import x509
 from counterproof.errors import CounterproofError, ProvenanceError
 from counterproof.images import ImageFile
 from counterproof.provenance import cms, jumbf
-from counterproof.provenance.certificates import read_signature
+from counterproof.provenance.claim_signature import read_signature
 from counterproof.provenance.timestamp import ask, stamped_at
 
 if TYPE_CHECKING:
