@@ -1,9 +1,7 @@
 """Traces of generators: each family by its own keys, nothing by a mention."""
 
 import json
-import runpy
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterproof.errors import ImageError
-from counterproof.findings import Basis, Claim, Finding
+from counterproof.findings import Claim
 from counterproof.images import ImageFile
-from counterproof.provenance.analyzers import ANALYZERS
 from counterproof.provenance.traces import FAMILIES
-from counterproof.settings import Settings
 from counterproof.text import catalogue
-
-_CARRIERS = runpy.run_path(str(Path(__file__).with_name("carriers.py")))
-picture: Callable[..., ImageFile] = _CARRIERS["picture"]
-packet: Callable[..., bytes] = _CARRIERS["packet"]
-samsung_trailer: Callable[[dict[str, str]], bytes] = _CARRIERS["samsung_trailer"]
-
-
-PROMPT = "a duck on a pond"
-UUID = "00800156-b880-4786-9056-7ca3da449d8c"
-INFOTEXT = (
-    f"{PROMPT}\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, "
-    "Seed: 1, Size: 512x512, Model hash: abc, Model: demo_v1"
+from tests.provenance.trace_texts import (
+    INFOTEXT,
+    NOVEL,
+    PROMPT,
+    UUID,
+    graph,
+    look,
+    only,
+    packet,
+    picture,
+    samsung_trailer,
+    workflow,
 )
 
-
-def look(image: ImageFile) -> list[Finding]:
-    analyzer = ANALYZERS["traces"](Settings(home=Path("unused")))
-    findings = [item for item in analyzer.analyze(image) if isinstance(item, Finding)]
-    text = json.dumps([finding.to_json() for finding in findings])
-    assert PROMPT not in text  # a prompt can be personal: only its length is told
-    for finding in findings:
-        assert finding.basis is Basis.DECLARED
-        assert {"kind", "key", "offset"} == finding.details["where"].keys()
-        for language in ("en", "zh"):
-            assert catalogue(language).sentence(finding)
-    return findings
-
-
-def only(image: ImageFile) -> Finding:
-    (finding,) = look(image)
-    return finding
-
-
-def graph(*kinds: str) -> str:
-    nodes = {
-        str(at): {"class_type": kind, "inputs": {"ckpt_name": "demo.safetensors", "text": PROMPT}}
-        for at, kind in enumerate(kinds)
-    }
-    return json.dumps(nodes)
-
-
-def workflow(*kinds: str) -> str:
-    nodes = [{"id": at, "type": kind} for at, kind in enumerate(kinds)]
-    return json.dumps({"nodes": nodes, "links": [], "version": 0.4})
-
-
 COMFY = graph("KSampler", "CLIPTextEncode", "SaveImage")
-NOVEL = {"Software": "NovelAI", "Source": "Stable Diffusion 1D44365E", "Description": PROMPT}
 SWARM = {"sui_image_params": {"prompt": PROMPT, "model": "m", "swarm_version": "0.9.3"}}
 FLUX = {"Software": "AI generated;txt2img;flux", "Make": "Black Forest Labs", "Model": "flux-dev"}
 GROK = {"ImageDescription": "Signature: " + "QUJD" * 30, "Artist": UUID}
@@ -77,6 +40,7 @@ SD_METADATA = {
     "model_weights": "m",
     "image": {"type": "txt2img", "prompt": [{"prompt": PROMPT}]},
 }
+
 FOOOCUS = {"prompt": PROMPT, "base_model": "m", "version": "Fooocus v2.5.5"}
 EASY = {
     "prompt": PROMPT,
@@ -84,12 +48,14 @@ EASY = {
     "use_stable_diffusion_model": "m",
     "num_inference_steps": "25",
 }
+
 EASY_TITLES = {
     "Prompt": PROMPT,
     "Negative Prompt": "x",
     "Stable Diffusion model": "m",
     "Steps": "9",
 }
+
 MIDJOURNEY = {"Description": f"{PROMPT} --v 6.1 Job ID: {UUID}", "Author": "u1"}
 FBMD = "FBMD01000a" + "99030000" * 11
 MFLUX = {"mflux_version": "0.9", "model": "dev", "prompt": PROMPT}
@@ -211,89 +177,6 @@ def test_samsungs_trailer_of_an_ordinary_photograph(entries: dict[str, str]) -> 
     assert look(picture("jpeg", trailer=samsung_trailer(entries))) == []
 
 
-@pytest.mark.parametrize(
-    ("kinds", "mode", "claim"),
-    [
-        (("EmptyLatentImage", "KSampler"), "text_to_image", Claim.SYNTHETIC),
-        (("LoadImage", "VAEEncode", "KSampler"), "image_to_image", Claim.SYNTHETIC),
-        (("LoadImage", "VAEEncodeForInpaint", "KSampler"), "inpaint", Claim.MODEL_EDITED),
-        (("LoadImage", "SetLatentNoiseMask", "KSampler"), "inpaint", Claim.MODEL_EDITED),
-        (("LoadImage", "ImageUpscaleWithModel", "SaveImage"), "upscale", Claim.MODEL_EDITED),
-        (("LoadImage", "FluxKontextProImageNode"), "edit", Claim.MODEL_EDITED),
-        (("LoadImage", "ImageScale", "SaveImage"), "no_model", Claim.EDITED),
-        (("SomeApiNode", "SaveImage"), None, Claim.SYNTHETIC),
-    ],
-)
-def test_what_a_comfyui_graph_did(kinds: tuple[str, ...], mode: str | None, claim: Claim) -> None:
-    for texts in ({"prompt": graph(*kinds)}, {"workflow": workflow(*kinds)}):
-        finding = only(picture(texts=texts))
-        assert (finding.details["mode"], finding.claim) == (mode, claim)
-
-
-@pytest.mark.parametrize(
-    ("more", "mode", "claim"),
-    [
-        ("", "text_to_image", Claim.SYNTHETIC),
-        (", Denoising strength: 0.7", "image_to_image", Claim.SYNTHETIC),
-        (", Denoising strength: 0.7, Hires upscale: 2", "text_to_image", Claim.SYNTHETIC),
-        (", Denoising strength: 0.7, Mask blur: 4", "inpaint", Claim.MODEL_EDITED),
-    ],
-)
-def test_what_an_a1111_run_did(more: str, mode: str, claim: Claim) -> None:
-    finding = only(picture(texts={"parameters": INFOTEXT + more}))
-    assert (finding.details["mode"], finding.claim) == (mode, claim)
-    assert finding.details["prompt_chars"] == len(PROMPT)
-    assert finding.details["model"] == "demo_v1"
-
-
-def test_an_enlargement_is_an_edit() -> None:
-    text = "Postprocess upscale by: 4, Postprocess upscaler: R-ESRGAN 4x+"
-    for key in ("postprocessing", "extras", "parameters"):
-        finding = only(picture(texts={key: text}))
-        assert (finding.code, finding.claim) == ("trace.a1111", Claim.MODEL_EDITED)
-    plain = "Postprocess upscale by: 4, Postprocess upscaler: Lanczos"
-    assert look(picture(texts={"parameters": plain})) == []
-
-
-@pytest.mark.parametrize(
-    ("more", "name"),
-    [
-        ("", "AUTOMATIC1111 or compatible"),
-        (", Version: v1.10.1", "AUTOMATIC1111"),
-        (", Version: f2.0.1v1.10.1-previous-1-gabc", "Forge"),
-        (", App: SD.Next, Version: 1234", "SD.Next"),
-        (", Version: ComfyUI", "ComfyUI"),
-        (', Civitai resources: [{"type":"checkpoint"}]', "Civitai"),
-    ],
-)
-def test_which_program_wrote_the_text(more: str, name: str) -> None:
-    assert only(picture(texts={"parameters": INFOTEXT + more})).details["generator"] == name
-
-
-@pytest.mark.parametrize(
-    ("request_type", "mode", "claim"),
-    [
-        ("PromptGenerateRequest", "text_to_image", Claim.SYNTHETIC),
-        ("Img2ImgRequest", "image_to_image", Claim.SYNTHETIC),
-        ("NativeInfillingRequest", "inpaint", Claim.MODEL_EDITED),
-    ],
-)
-def test_what_novelai_did(request_type: str, mode: str, claim: Claim) -> None:
-    settings_ = json.dumps({"request_type": request_type, "signed_hash": "x"})
-    finding = only(picture(texts={**NOVEL, "Comment": settings_}))
-    assert (finding.details["mode"], finding.claim) == (mode, claim)
-    assert finding.details["signed"] is True
-
-
-@pytest.mark.parametrize(
-    ("mode", "claim"),
-    [("inpaint", Claim.MODEL_EDITED), ("sdxl_outpaint", Claim.MODEL_EDITED)],
-)
-def test_what_invokeai_did(mode: str, claim: Claim) -> None:
-    found = only(picture(texts={"invokeai_metadata": json.dumps({"generation_mode": mode})}))
-    assert found.claim is claim
-
-
 def test_midjourney_by_the_same_number_in_xmp() -> None:
     text = {"Description": f"{PROMPT} Job ID: {UUID}"}
     assert look(picture(texts=text)) == []  # a job number alone may be a print shop's
@@ -383,9 +266,6 @@ def test_every_family_has_words_and_a_test() -> None:
         assert codes <= set(catalogue(language).codes())
 
 
-# Hostile and honest files
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -468,6 +348,7 @@ FOUND = {
     "NovelAI_novelai1_cropped.png": "trace.novelai",
     "grok-1.jpg": "trace.grok",
 }
+
 # hidden in the alpha channel: pixels, which this analyzer does not read
 NEEDS_PIXELS = {"AUTOMATIC1111_automatic1111_stealth.png"}
 NO_TRACE = {"doubao_black_1x1_1.png"}
